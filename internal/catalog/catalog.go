@@ -2,7 +2,8 @@
 // one of them. Anything that is not in the table is refused.
 //
 // Invariant: the path and query a Call carries are byte for byte what policy judged and what upstream will be sent. The
-// package knows nothing of callers, policies or HTTP answers.
+// package knows nothing of callers or policies and decides nothing: what an operation needs is data here, whether a caller
+// has it is policy's business.
 package catalog
 
 import "time"
@@ -75,9 +76,37 @@ type Operation struct {
 	Secret      bool       // its answer carries secrets: never stored in the clear
 	SecretBody  []string   // names of the secret-bearing JSON fields in its answer, at any depth
 	List        List       // how its answer is narrowed
-	Touches     []string   // further things a successful call changes: "parent" (the branch's parent project), "account" (lists)
+	Touches     []string   // what else a successful call changes, beside its target: Parent, InOrganization, InAccount
+	Repeat      []string   // query parameters that may stand more than once; their order is kept
 	ReadOnlyIf  string     // name of the boolean body field that makes it a Read, "" where there is none
+	ReadNeeds   Needs      // what it needs when ReadOnlyIf makes it a Read; meaningless without ReadOnlyIf
 	BodyTarget  []string   // body fields that name its organization, in order of preference
 	Local       bool       // answered by the gateway itself (v1-get-profile)
 	Refused     string     // why the gateway never forwards it ("" where it does), a sentence for the client
+
+	params      []string // names of the path parameters, in the order of the path
+	targetParam int      // which of them names the target; -1: none does
+}
+
+// What a call can change beside its own target, as Operation.Touches names it.
+const (
+	Parent         = "parent"       // the parent project of the branch it is about
+	InOrganization = "organization" // the organization's lists, which show the project
+	InAccount      = "account"      // the account's lists, which show the project or organization
+)
+
+// Needs is what a grant must hold to cover a call: the scope, or one of the permission sets.
+type Needs struct {
+	Scope       string     // OAuth scope, "" where upstream has none
+	Permissions [][]string // alternatives; each is a set that must be granted whole
+}
+
+// Needs returns what a call of this operation needs when it has the given effect. The two differ only where a body
+// field makes a write a read (ReadOnlyIf): upstream lists both permissions there as alternatives and holds the query to
+// the one the caller has, but the gateway's credential has both, so taking them as alternatives would let a reader write.
+func (o *Operation) Needs(effect Effect) Needs {
+	if o.ReadOnlyIf != "" && effect == Read {
+		return o.ReadNeeds
+	}
+	return Needs{Scope: o.Scope, Permissions: o.Permissions}
 }
