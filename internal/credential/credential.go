@@ -82,8 +82,8 @@ func (c *Credential) resting(now time.Time) bool {
 }
 
 // covers reports whether the credential reaches the target and may do the operation.
-func (c *Credential) covers(op *catalog.Operation, t Target) bool {
-	return c.reaches(op, t) && c.may(op)
+func (c *Credential) covers(op *catalog.Operation, effect catalog.Effect, t Target) bool {
+	return c.reaches(op, t) && c.may(op.Needs(effect))
 }
 
 func (c *Credential) reaches(op *catalog.Operation, t Target) bool {
@@ -105,11 +105,11 @@ func (c *Credential) unlimited() bool {
 	return len(c.config.Organizations) == 0 && len(c.config.Projects) == 0
 }
 
-func (c *Credential) may(op *catalog.Operation) bool {
-	if len(c.config.Scopes) == 0 || c.has(op.Scope) {
+func (c *Credential) may(needs catalog.Needs) bool {
+	if len(c.config.Scopes) == 0 || c.has(needs.Scope) {
 		return true
 	}
-	return slices.ContainsFunc(op.Permissions, func(all []string) bool {
+	return slices.ContainsFunc(needs.Permissions, func(all []string) bool {
 		return len(all) > 0 && !slices.ContainsFunc(all, func(p string) bool { return !c.has(p) })
 	})
 }
@@ -155,13 +155,13 @@ func (s *Set) Ready() error {
 // WantsOrganization reports whether choosing for a project call needs the project's organization.
 func (s *Set) WantsOrganization() bool { return s.limited }
 
-// Choose returns the narrowest credential that covers the call and that upstream has not refused. The error is a
+// Choose returns the narrowest credential that covers a call of this effect and that upstream has not refused. The error is a
 // problem: 502 no_credential where none covers it, 502 upstream_credential where upstream refused all that do.
-func (s *Set) Choose(op *catalog.Operation, t Target, now time.Time) (*Credential, error) {
+func (s *Set) Choose(op *catalog.Operation, effect catalog.Effect, t Target, now time.Time) (*Credential, error) {
 	var resting *Credential
 	for _, c := range s.byBreadth {
 		switch {
-		case !c.covers(op, t):
+		case !c.covers(op, effect, t):
 		case c.resting(now):
 			resting = c
 		default:

@@ -63,7 +63,7 @@ func TestTheNarrowestCoveringCredentialIsChosen(t *testing.T) {
 		{inOrg, credential.Target{Organization: "acme"}, "acme"},
 		{inOrg, credential.Target{Organization: "other"}, "wide"},
 	} {
-		got, err := set.Choose(test.op, test.target, time.Now())
+		got, err := set.Choose(test.op, test.op.Effect, test.target, time.Now())
 		if err != nil || got.Name() != test.want {
 			t.Errorf("Choose(%s, %+v) = %v, %v; want %s", test.op.ID, test.target, got, err, test.want)
 		}
@@ -72,7 +72,7 @@ func TestTheNarrowestCoveringCredentialIsChosen(t *testing.T) {
 
 func TestACallNoCredentialCoversIsRefused(t *testing.T) {
 	set := newSet(t, credential.Config{Name: "ours", Projects: []string{ours}})
-	_, err := set.Choose(read, credential.Target{Project: theirs}, time.Now())
+	_, err := set.Choose(read, read.Effect, credential.Target{Project: theirs}, time.Now())
 	if p := problem.From(err); p.Code != problem.NoCredential {
 		t.Errorf("error = %v, want no_credential", err)
 	}
@@ -81,18 +81,18 @@ func TestACallNoCredentialCoversIsRefused(t *testing.T) {
 func TestARefusedCredentialRestsAndIsNeverA401(t *testing.T) {
 	set := newSet(t, credential.Config{Name: "only"})
 	now := time.Now()
-	c, err := set.Choose(read, credential.Target{Project: ours}, now)
+	c, err := set.Choose(read, read.Effect, credential.Target{Project: ours}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !c.Observe(http.StatusUnauthorized, now) || c.Healthy() {
 		t.Error("a 401 does not mark the credential")
 	}
-	_, err = set.Choose(read, credential.Target{Project: ours}, now.Add(time.Second))
+	_, err = set.Choose(read, read.Effect, credential.Target{Project: ours}, now.Add(time.Second))
 	if p := problem.From(err); p.Code != problem.UpstreamCredential || p.Status != http.StatusBadGateway {
 		t.Errorf("error = %v, want 502 upstream_credential", err)
 	}
-	if _, err = set.Choose(read, credential.Target{Project: ours}, now.Add(time.Minute)); err != nil {
+	if _, err = set.Choose(read, read.Effect, credential.Target{Project: ours}, now.Add(time.Minute)); err != nil {
 		t.Errorf("after its rest it is not tried again: %v", err)
 	}
 	if c.Observe(http.StatusBadGateway, now) || c.Healthy() {
@@ -105,9 +105,9 @@ func TestARefusedCredentialRestsAndIsNeverA401(t *testing.T) {
 
 func TestARefusedCredentialGivesWayToAWiderOne(t *testing.T) {
 	set := newSet(t, credential.Config{Name: "wide"}, credential.Config{Name: "ours", Projects: []string{ours}})
-	narrow, _ := set.Choose(read, credential.Target{Project: ours}, time.Now())
+	narrow, _ := set.Choose(read, read.Effect, credential.Target{Project: ours}, time.Now())
 	narrow.Observe(http.StatusUnauthorized, time.Now())
-	if got, err := set.Choose(read, credential.Target{Project: ours}, time.Now()); err != nil || got.Name() != "wide" {
+	if got, err := set.Choose(read, read.Effect, credential.Target{Project: ours}, time.Now()); err != nil || got.Name() != "wide" {
 		t.Errorf("chosen %v, %v; want wide", got, err)
 	}
 }
