@@ -1,0 +1,173 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"corp.example/gateway/internal/catalog"
+	"corp.example/gateway/internal/policy"
+	"corp.example/gateway/internal/strictyaml"
+)
+
+// Loaded is a configuration that was found to be right, with what was compiled on the way.
+type Loaded struct {
+	File
+	Catalog *catalog.Catalog
+	Policy  *policy.Policy
+}
+
+// Load reads the configuration at path and everything it names. The error joins all faults of all files, each with file,
+// line, key and remedy. Secrets are looked for, so that a missing one is found now, but not kept.
+func Load(path string, getenv func(string) string) (*Loaded, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("finding the configuration: %w", err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w (start from configs/gateway.yaml)", err)
+	}
+	var loaded Loaded
+	source, err := strictyaml.Decode(shown(path), data, &loaded.File)
+	v := &validation{source: source, getenv: getenv}
+	errors.As(err, &v.faults)
+	loaded.fillDefaults()
+	loaded.resolvePaths(filepath.Dir(path))
+	v.file(&loaded.File)
+
+	var policyErr error
+	if loaded.Catalog, err = catalog.New(loaded.File.Catalog.Extra...); err != nil {
+		v.fault(err.Error(), "catalog", "extra")
+	} else {
+		loaded.Policy, policyErr = LoadPolicy(loaded.File.Policy.File, loaded.Catalog, loaded.File.IssuerNames())
+	}
+	if err := errors.Join(v.faults.Err(), policyErr); err != nil {
+		return nil, err
+	}
+	return &loaded, nil
+}
+
+// LoadPolicy reads and compiles the policy file, whose members may name the given issuers; a reload calls it alone.
+func LoadPolicy(path string, cat *catalog.Catalog, issuers []string) (*policy.Policy, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the policy: %w (policy.file in gateway.yaml names it)", err)
+	}
+	rules, err := policy.Load(shown(path), data, cat)
+	if err != nil {
+		return nil, err
+	}
+	return rules, rules.CheckIssuers(issuers)
+}
+
+// IssuerNames are the configured issuers' names.
+func (f *File) IssuerNames() []string {
+	names := make([]string, len(f.Identity.Issuers))
+	for i, issuer := range f.Identity.Issuers {
+		names[i] = issuer.Name
+	}
+	return names
+}
+
+// shown is a path as a person in the current folder would name it.
+func shown(path string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if relative, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(relative) {
+		return relative
+	}
+	return path
+}
+
+func (f *File) fillDefaults() {
+	setDefault(&f.Server.Listen, ":8443")
+	setDefault(&f.Server.MaxBody, 64<<20)
+	setDefault(&f.Server.DrainTimeout, strictyaml.Duration(55*time.Second))
+	setDefault(&f.Admin.Listen, "127.0.0.1:9090")
+	setDefault(&f.State.Dir, "data")
+	setDefault(&f.Upstream.URL, "https://api.supabase.com")
+	setDefault(&f.Upstream.Timeout, strictyaml.Duration(60*time.Second))
+	for i := range f.Credentials {
+		setDefault(&f.Credentials[i].Owner, f.Credentials[i].Name)
+	}
+	for i := range f.Identity.Issuers {
+		setDefault(&f.Identity.Issuers[i].Claims.Groups, "groups")
+		setDefault(&f.Identity.Issuers[i].Claims.Email, "email")
+	}
+	setDefault(&f.Identity.Tokens.MaxAge, strictyaml.Duration(90*24*time.Hour))
+	setDefault(&f.Identity.Tokens.ReauthenticateAfter, strictyaml.Duration(30*24*time.Hour))
+	setDefault(&f.Policy.File, "policy.yaml")
+	setDefault(&f.Limits.Granularity, "auto")
+	setDefault(&f.Limits.MaxWait, strictyaml.Duration(50*time.Second))
+	setDefault(&f.Cache.Memory, 256<<20)
+	if f.Cache.StaleIfError == nil {
+		f.Cache.StaleIfError = new(strictyaml.Duration(10 * time.Minute))
+	}
+	f.Audit.fillDefaults(f.State.Dir)
+	setDefault(&f.Telemetry.Log.Level, "info")
+	setDefault(&f.Telemetry.Log.Format, "json")
+}
+
+func (a *Audit) fillDefaults(stateDir string) {
+	setDefault(&a.Flush, strictyaml.Duration(time.Second))
+	if len(a.Sinks) == 0 {
+		a.Sinks = []Sink{{File: &FileSink{Dir: filepath.Join(stateDir, "audit")}, Required: true}}
+	}
+	for _, sink := range a.Sinks {
+		if sink.File != nil {
+			setDefault(&sink.File.MaxSize, 64<<20)
+			setDefault(&sink.File.Retention, strictyaml.Duration(400*24*time.Hour))
+			setDefault(&sink.File.MaxTotal, 50<<30)
+		}
+	}
+}
+
+// Dir is the folder of the first file sink, which is the one that is searched; "" without one.
+func (a *Audit) Dir() string {
+	for _, sink := range a.Sinks {
+		if sink.File != nil {
+			return sink.File.Dir
+		}
+	}
+	return ""
+}
+
+func setDefault[T comparable](value *T, to T) {
+	var zero T
+	if *value == zero {
+		*value = to
+	}
+}
+
+// resolvePaths makes every path absolute, so that nothing depends on the folder the gateway was started in.
+func (f *File) resolvePaths(base string) {
+	paths := []*string{&f.State.Dir, &f.Upstream.CAFile, &f.Policy.File}
+	if f.Server.TLS != nil {
+		paths = append(paths, &f.Server.TLS.CertFile, &f.Server.TLS.KeyFile)
+	}
+	for i := range f.Credentials {
+		paths = append(paths, &f.Credentials[i].Token.File)
+	}
+	for i := range f.Identity.Issuers {
+		issuer := &f.Identity.Issuers[i]
+		paths = append(paths, &issuer.CAFile)
+		if issuer.Client != nil {
+			paths = append(paths, &issuer.Client.Secret.File)
+		}
+	}
+	for _, sink := range f.Audit.Sinks {
+		if sink.File != nil {
+			paths = append(paths, &sink.File.Dir)
+		}
+	}
+	for _, path := range paths {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(base, *path)
+		}
+	}
+}
