@@ -1,0 +1,31 @@
+package server
+
+import (
+	"net/http"
+	"time"
+)
+
+// Follow has the framing of one connection follow its bytes, which come in parts.
+func Follow(parts ...string) error {
+	var f framing
+	for _, part := range parts {
+		if err := f.follow([]byte(part)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// NewFollower returns the framing of one connection that goes on from call to call.
+func NewFollower() func([]byte) error { return new(framing).follow }
+
+// LimitBody is the body limit with a pause that a test can wait for.
+func LimitBody(next http.Handler, maxBytes int64, idle time.Duration) http.Handler {
+	return limitBody(next, maxBytes, idle)
+}
+
+// NewHTTPServer is the http.Server of both listeners.
+var NewHTTPServer = newHTTPServer
+
+// Reload reads the certificate's files as Watch does.
+func (c *Certificate) Reload() error { return c.reload() }

@@ -1,0 +1,155 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"corp.example/gateway/internal/problem"
+)
+
+// RequestID is the header every answer carries its request's id in. Later steps read it from there.
+const RequestID = "X-Request-Id"
+
+// chain wraps next in what every answer needs and no step depends on, outermost first.
+func chain(next http.Handler, log *slog.Logger, maxBody int64) http.Handler {
+	return requestID(recovery(securityHeaders(oneChunkedRequest(bodyLimit(next, maxBody))), log))
+}
+
+// requestID gives the request an id of the gateway's own making: one that a client could choose could not be trusted in
+// the audit log.
+func requestID(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var id [16]byte
+		_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+		w.Header()[RequestID] = []string{hex.EncodeToString(id[:])}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recovery answers 500 where a handler panics. http.ErrAbortHandler passes: it is how a cut answer is passed on.
+func recovery(next http.Handler, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			value := recover()
+			if value == nil {
+				return
+			}
+			if value == http.ErrAbortHandler {
+				panic(value)
+			}
+			id := w.Header().Get(RequestID)
+			// The panic's value may hold anything, a header or a body among it; its type and the stack tell where to look.
+			log.Error("panic while answering", "request_id", id, "type", typeName(value), "stack", string(debug.Stack()))
+			problem.Write(w, id, errors.New("panic"))
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+func typeName(value any) string {
+	if err, isRuntime := value.(interface{ RuntimeError() }); isRuntime {
+		return err.(error).Error() // the runtime's own texts name indexes and types, never values of ours
+	}
+	return "panic value withheld"
+}
+
+// securityHeaders are right for JSON; the portal's pages bring their own content security policy.
+func securityHeaders(next http.Handler) http.Handler {
+	var (
+		nosniff  = []string{"nosniff"}
+		policy   = []string{"default-src 'none'; frame-ancestors 'none'"}
+		referrer = []string{"no-referrer"}
+		hsts     = []string{"max-age=31536000"}
+	)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h["X-Content-Type-Options"] = nosniff
+		h["Content-Security-Policy"] = policy
+		h["Referrer-Policy"] = referrer
+		if r.TLS != nil {
+			h["Strict-Transport-Security"] = hsts
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// oneChunkedRequest ends a connection after a request with a chunked body, so that what follows the chunks is never read as
+// another request; see framing.go.
+func oneChunkedRequest(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// bodyIdle is how long a client may pause inside its request body. A slow link sends something every few seconds; who
+// sends nothing for half a minute holds a connection for nothing.
+const bodyIdle = 30 * time.Second
+
+// bodyRate is the pace in bytes per second that a body must keep in the long run, or a byte now and then would hold a
+// connection for as long as its sender likes. It is slower than any modem.
+const bodyRate = 1 << 10
+
+// bodyLimit bounds a request's body in size and in time.
+func bodyLimit(next http.Handler, maxBytes int64) http.Handler {
+	return limitBody(next, maxBytes, bodyIdle)
+}
+
+// limitBody is bodyLimit with another pause. A body announced as too large is refused unread.
+func limitBody(next http.Handler, maxBytes int64, idle time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength > maxBytes {
+			w.Header().Set("Connection", "close") // the body that follows is not worth reading
+			problem.Write(w, w.Header().Get(RequestID), TooLarge(maxBytes))
+			return
+		}
+		if r.ContentLength != 0 {
+			connection := http.NewResponseController(w)
+			// Where next does not read the body, net/http reads it before it answers, and this is its deadline.
+			_ = connection.SetReadDeadline(time.Now().Add(idle))
+			// On a copy: net/http looks at its own request's body to see whether the client still waits for 100 Continue.
+			paced := *r
+			paced.Body = &pacedBody{ReadCloser: http.MaxBytesReader(w, r.Body, maxBytes), connection: connection, idle: idle}
+			r = &paced
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// TooLarge is the answer to a body over maxBytes.
+func TooLarge(maxBytes int64) *problem.Error {
+	return problem.New(http.StatusRequestEntityTooLarge, problem.TooLarge,
+		"The request body is over the gateway's limit of %d bytes. The platform team can raise server.max_body.", maxBytes)
+}
+
+// pacedBody gives each read of a body its own deadline. Only time spent waiting for the client counts.
+type pacedBody struct {
+	io.ReadCloser
+	connection *http.ResponseController
+	idle       time.Duration
+	received   int64
+	waited     time.Duration
+}
+
+func (b *pacedBody) Read(p []byte) (int, error) {
+	began := time.Now()
+	earned := time.Duration(b.received) * time.Second / bodyRate
+	_ = b.connection.SetReadDeadline(began.Add(b.idle + min(0, earned-b.waited))) // an error here comes back from the read itself
+	n, err := b.ReadCloser.Read(p)
+	b.received += int64(n)
+	b.waited += time.Since(began)
+	if errors.Is(err, io.EOF) {
+		// From here on the server only watches whether the client leaves; a deadline would look as if it had. After another
+		// error the deadline stays, or net/http would wait for the rest of a body that does not come.
+		_ = b.connection.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
