@@ -1,0 +1,186 @@
+package proxy
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"corp.example/gateway/internal/catalog"
+	"corp.example/gateway/internal/credential"
+	"corp.example/gateway/internal/limiter"
+	"corp.example/gateway/internal/policy"
+	"corp.example/gateway/internal/problem"
+)
+
+// errand is one call to be made upstream. It belongs to no request, since several may wait for its answer and the one
+// that began it may leave.
+type errand struct {
+	call       catalog.Call
+	method     string
+	header     http.Header // the client's, to pick from
+	body       *requestBody
+	credential *credential.Credential
+	turn       limiter.Ask
+	send       func() bool // asked at the last moment whether anybody still waits for the answer; nil: somebody does
+}
+
+// asked is what an errand brought.
+type asked struct {
+	response *http.Response
+	queued   time.Duration // in all its turns
+	took     time.Duration // from sending to the answer's header, the last time
+}
+
+// errand describes the exchange's call upstream.
+func (x *exchange) errand(maxWait time.Duration) errand {
+	return errand{
+		call:       x.call,
+		method:     x.r.Method,
+		header:     x.r.Header,
+		body:       x.body,
+		credential: x.credential,
+		turn: limiter.Ask{
+			Owner:   x.credential.Owner(),
+			Scope:   quotaScope(x.call, x.request.Target),
+			Op:      x.call.Op,
+			Team:    x.decision.Team,
+			Weight:  x.decision.Weight,
+			MaxWait: maxWait,
+			Batch:   prefers(x.r.Header, "batch"),
+		},
+	}
+}
+
+// quotaScope names the quota that upstream takes a call from: the project or organization that its path or body names,
+// else the account.
+func quotaScope(call catalog.Call, target policy.Target) string {
+	switch {
+	case call.Target.Kind == catalog.Project:
+		return "project:" + call.Target.ID
+	case call.Target.Kind == catalog.Organization:
+		return "organization:" + call.Target.ID
+	case len(call.Op.BodyTarget) > 0:
+		return "organization:" + target.Organization
+	default:
+		return "account"
+	}
+}
+
+// ask is steps 7 to 9. The response's body is still to be read, and scrubbed of our credential.
+func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
+	var a asked
+	// 7. Queue for a slot in every bucket the call spends.
+	slot, err := p.config.Limiter.Acquire(ctx, e.turn)
+	for {
+		if err != nil {
+			return a, err
+		}
+		a.queued = slot.Waited()
+		p.metrics.queueWait.WithLabelValues(e.call.Op.Class.Name).Observe(slot.Waited().Seconds())
+
+		// 8. Forward.
+		if e.send != nil && !e.send() {
+			slot.Unsent()
+			return a, context.Canceled
+		}
+		began := time.Now()
+		a.response, err = p.config.Upstream.forward(ctx, e.method, &e.call, e.header, e.body, e.credential)
+		a.took = time.Since(began)
+		if err != nil {
+			p.metrics.upstreamAnswered(e.call.Op, 0, a.took)
+			slot.Lost()
+			return a, unanswered(err)
+		}
+		p.metrics.upstreamAnswered(e.call.Op, a.response.StatusCode, a.took)
+
+		// 9. Learn.
+		slot.Learn(a.response.StatusCode, a.response.Header)
+		p.observe(e.credential, a.response)
+		switch status := a.response.StatusCode; {
+		case status == http.StatusUnauthorized:
+			a.response.Body.Close()
+			return a, credential.Refused(e.credential)
+		case status == http.StatusTooManyRequests:
+			p.metrics.upstreamLimited.Inc()
+			p.config.Log.Warn("upstream answered 429: its quota was spent elsewhere", "operation", e.call.Op.ID, "scope", e.turn.Scope, "owner", e.turn.Owner)
+			if e.body == nil || e.body.replayable() {
+				// Upstream refused before it acted, so the same call may be sent again in its turn.
+				discard(a.response.Body)
+				slot, err = slot.Retry(ctx)
+				continue
+			}
+		}
+		a.response.Body = scrub(a.response.Body, e.credential.Secret().Reveal())
+		return a, nil
+	}
+}
+
+// observe keeps the credential's health, and says so where it changes.
+func (p *Proxy) observe(c *credential.Credential, response *http.Response) {
+	if !c.Observe(response.StatusCode, time.Now()) {
+		return
+	}
+	if c.Healthy() {
+		p.metrics.credentialHealth.WithLabelValues(c.Name()).Set(1)
+		p.config.Log.Info("upstream accepts the credential again", "credential", c.Name())
+		return
+	}
+	p.metrics.credentialHealth.WithLabelValues(c.Name()).Set(0)
+	p.config.Log.Error("upstream refused the credential: renew it", "credential", c.Name())
+}
+
+// discard reads the little that a refusal's body has, so that its connection can be used again.
+func discard(body io.ReadCloser) {
+	_, _ = io.CopyN(io.Discard, body, 4<<10)
+	body.Close()
+}
+
+// patience is how long the client is willing to queue: Prefer: wait=SECONDS (RFC 7240 section 4.3), at most
+// limits.max_wait.
+func (p *Proxy) patience(h http.Header) time.Duration {
+	for preference := range preferences(h) {
+		if text, found := strings.CutPrefix(preference, "wait="); found {
+			if seconds, err := strconv.ParseUint(strings.Trim(text, `"`), 10, 31); err == nil {
+				return min(time.Duration(seconds)*time.Second, p.config.MaxWait)
+			}
+		}
+	}
+	return p.config.MaxWait
+}
+
+func prefers(h http.Header, what string) bool {
+	for preference := range preferences(h) {
+		if preference == what {
+			return true
+		}
+	}
+	return false
+}
+
+// preferences are the parts of the Prefer header, lower-cased and without white space.
+func preferences(h http.Header) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for _, line := range h["Prefer"] {
+			for part := range strings.SplitSeq(line, ",") {
+				if !yield(strings.ToLower(strings.ReplaceAll(part, " ", ""))) {
+					return
+				}
+			}
+		}
+	}
+}
+
+func levelOf(p *problem.Error) slog.Level {
+	switch {
+	case p.Status == http.StatusInternalServerError, p.Code == problem.UpstreamCredential, p.Code == problem.NoCredential, p.Code == problem.AuditUnavailable:
+		return slog.LevelError
+	case p.Status >= 500:
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
+	}
+}

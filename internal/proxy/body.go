@@ -1,0 +1,205 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"net/http"
+	"sync"
+
+	"corp.example/gateway/internal/catalog"
+	"corp.example/gateway/internal/problem"
+)
+
+// buffers are the copy buffers of streaming bodies. 32 KiB is what io.Copy takes; larger ones bring nothing on loopback
+// or TLS records of 16 KiB.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}
+
+const (
+	// decidingBytes is how much of a body is read where the body decides what a call is. A larger query is judged as the
+	// write it may be.
+	decidingBytes = 1 << 20
+	// replayBytes is how much of a body is kept so that it can be sent again after a 429. Most bodies are JSON of a few
+	// KiB; larger ones stream, and their 429 goes to the client.
+	replayBytes = 64 << 10
+)
+
+// requestBody is a request's body on its way: a prefix read ahead, the rest still with the client.
+type requestBody struct {
+	prefix  []byte
+	whole   bool // prefix is all there is
+	rest    io.ReadCloser
+	length  int64     // as announced, -1 when chunked
+	hash    hash.Hash // nil for a read
+	readerr error
+}
+
+func newRequestBody(r *http.Request) *requestBody {
+	b := &requestBody{rest: r.Body, length: r.ContentLength}
+	if r.ContentLength == 0 || r.Body == nil {
+		b.whole, b.rest = true, http.NoBody
+	}
+	return b
+}
+
+// readAhead reads until at least n bytes or the end are in the prefix.
+func (b *requestBody) readAhead(n int) error {
+	if b.whole || len(b.prefix) >= n {
+		return nil
+	}
+	var buffer bytes.Buffer
+	buffer.Write(b.prefix)
+	_, err := io.CopyN(&buffer, b.rest, int64(n-len(b.prefix)))
+	b.prefix = buffer.Bytes()
+	if errors.Is(err, io.EOF) {
+		b.whole = true
+		return nil
+	}
+	return err
+}
+
+// recordHash has what is sent from now on hashed.
+func (b *requestBody) recordHash() { b.hash = sha256.New() }
+
+// sha256 is the hex hash of what was sent, "" for a read or an empty body.
+func (b *requestBody) sha256() string {
+	if b.hash == nil || b.length == 0 {
+		return ""
+	}
+	return hex.EncodeToString(b.hash.Sum(nil))
+}
+
+// reader gives the body to send, under guard. Called again, it starts over, which works only for a whole prefix.
+func (b *requestBody) reader(guard *stallGuard) (body io.ReadCloser, length int64) {
+	if b.whole && len(b.prefix) == 0 {
+		return http.NoBody, 0
+	}
+	var reader io.Reader = bytes.NewReader(b.prefix)
+	length = b.length
+	if b.whole {
+		length = int64(len(b.prefix))
+	} else {
+		reader = io.MultiReader(reader, b.rest)
+	}
+	if b.hash != nil {
+		b.hash.Reset()
+		reader = io.TeeReader(reader, b.hash)
+	}
+	return &sentBody{Reader: reader, body: b, guard: guard}, length
+}
+
+// sentBody remembers the error that reading from the client ended with: the transport's own error would hide whose
+// fault it was.
+type sentBody struct {
+	io.Reader
+	body  *requestBody
+	guard *stallGuard
+}
+
+func (s *sentBody) Read(p []byte) (int, error) {
+	s.guard.rest()
+	n, err := s.Reader.Read(p)
+	s.guard.watch()
+	if err != nil && err != io.EOF {
+		s.body.readerr = err
+	}
+	return n, err
+}
+
+func (s *sentBody) Close() error { return nil } // the server closes the client's body
+
+// replayable reports whether the body can be sent again.
+func (b *requestBody) replayable() bool { return b.whole }
+
+// effect is what the call does, where a field of its body can make it a read.
+func (b *requestBody) effect(op *catalog.Operation) (catalog.Effect, error) {
+	if op.ReadOnlyIf == "" {
+		return op.Effect, nil
+	}
+	fields, err := b.decidingFields()
+	if err != nil || fields == nil {
+		return op.Effect, err
+	}
+	if value, named := fields[op.ReadOnlyIf]; named && string(value) == "true" {
+		return catalog.Read, nil
+	}
+	return op.Effect, nil
+}
+
+// organization is the organization that the body names.
+func (b *requestBody) organization(op *catalog.Operation) (string, error) {
+	fields, err := b.decidingFields()
+	if err != nil {
+		return "", err
+	}
+	if fields == nil {
+		return "", problem.New(http.StatusRequestEntityTooLarge, problem.TooLarge,
+			"The body of %s names its organization and may have %d bytes at most.", op.ID, decidingBytes)
+	}
+	var named string
+	for _, field := range op.BodyTarget {
+		value, present := fields[field]
+		if !present {
+			continue
+		}
+		var slug string
+		if err := json.Unmarshal(value, &slug); err != nil {
+			return "", badBody(fmt.Sprintf("its %q must be text", field))
+		}
+		if named != "" && named != slug {
+			return "", badBody(fmt.Sprintf("its fields %q name different organizations", op.BodyTarget))
+		}
+		named = slug
+	}
+	if named == "" {
+		return "", badBody(fmt.Sprintf("it must name the organization in %q", op.BodyTarget[0]))
+	}
+	return named, nil
+}
+
+// decidingFields returns the top-level fields of a JSON body, or nil where it is too large to decide anything. Where the
+// body decides, a form that another reader could take differently is refused: repeated keys, trailing data.
+func (b *requestBody) decidingFields() (map[string]json.RawMessage, error) {
+	if err := b.readAhead(decidingBytes); err != nil {
+		return nil, err
+	}
+	if !b.whole {
+		return nil, nil
+	}
+	decoder := json.NewDecoder(bytes.NewReader(b.prefix))
+	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
+		return nil, badBody("it must be a JSON object")
+	}
+	fields := map[string]json.RawMessage{}
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return nil, badBody("it is not valid JSON")
+		}
+		key, _ := token.(string) // a key of an object is always text
+		var value json.RawMessage
+		if err := decoder.Decode(&value); err != nil {
+			return nil, badBody("it is not valid JSON")
+		}
+		if _, repeated := fields[key]; repeated {
+			return nil, badBody(fmt.Sprintf("its key %q stands twice", key))
+		}
+		fields[key] = value
+	}
+	if _, err := decoder.Token(); err != nil {
+		return nil, badBody("it is not valid JSON")
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, badBody("something follows its JSON object")
+	}
+	return fields, nil
+}
+
+func badBody(why string) error {
+	return problem.New(http.StatusBadRequest, problem.BadRequest, "The request body cannot be read in one way only: %s.", why)
+}

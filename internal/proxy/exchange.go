@@ -1,0 +1,181 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"corp.example/gateway/internal/audit"
+	"corp.example/gateway/internal/catalog"
+	"corp.example/gateway/internal/credential"
+	"corp.example/gateway/internal/identity"
+	"corp.example/gateway/internal/policy"
+	"corp.example/gateway/internal/problem"
+)
+
+// exchange is one request on its way. The steps fill it in; the deferred finish turns it into an audit record, metrics
+// and a log line, on every path.
+type exchange struct {
+	w      http.ResponseWriter
+	r      *http.Request
+	began  time.Time
+	id     string // request id
+	call   catalog.Call
+	caller *identity.Caller
+	body   *requestBody
+
+	request    policy.Request  // the call as policy judged it
+	decision   policy.Decision // what policy said
+	credential *credential.Credential
+	record     audit.Record
+	answer     answer
+}
+
+// answer is what the client was told.
+type answer struct {
+	status     int
+	bytes      int64
+	incomplete bool // the body broke off
+	code       problem.Code
+}
+
+func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{w: w, r: r, began: time.Now(), id: w.Header().Get("X-Request-Id"), body: newRequestBody(r)}
+	x.record = audit.Record{
+		RequestID: x.id,
+		TraceID:   traceID(r),
+		Method:    r.Method,
+		Path:      r.URL.EscapedPath(),
+		Client:    audit.Client{IP: p.config.TrustedProxies.Of(r), UserAgent: r.UserAgent()},
+	}
+	return x
+}
+
+// traceID is the trace that the client says its request belongs to (W3C Trace Context), "" without one.
+func traceID(r *http.Request) string {
+	if len(r.Header["Traceparent"]) == 0 {
+		return ""
+	}
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(r.Header))
+	span := trace.SpanContextFromContext(ctx)
+	if !span.HasTraceID() {
+		return ""
+	}
+	return span.TraceID().String()
+}
+
+// parsed notes what is called.
+func (x *exchange) parsed(call catalog.Call) {
+	x.call = call
+	if call.Op != nil {
+		x.record.Operation = call.Op.ID
+	}
+}
+
+// identified notes who calls.
+func (x *exchange) identified(caller *identity.Caller) {
+	x.caller = caller
+	x.record.Caller = audit.Caller{Kind: string(caller.Kind), Issuer: caller.Issuer, Subject: caller.Subject, Email: caller.Email, Token: caller.Token}
+}
+
+// resolved notes what the call is about.
+func (x *exchange) resolved(request policy.Request) {
+	x.request = request
+	x.record.Target = audit.Target{Kind: request.Target.Kind.String(), Project: request.Target.Project, Organization: request.Target.Organization}
+}
+
+// decided notes what policy said.
+func (x *exchange) decided(d policy.Decision) {
+	x.decision = d
+	x.record.Team = d.Team
+	x.record.Decision = audit.Decision{Allow: d.Allow, Rule: d.Rule, Reason: d.Reason}
+}
+
+// isRead reports whether the call changes nothing.
+func (x *exchange) isRead() bool { return x.request.Effect == catalog.Read }
+
+// finish records how the request ended. It runs deferred, so also while a panic passes, which it leaves alone.
+func (p *Proxy) finish(x *exchange) {
+	took := time.Since(x.began)
+	x.record.Status, x.record.Bytes = x.answer.status, x.answer.bytes
+	x.record.Outcome = x.outcome()
+	x.record.BodySHA256 = x.body.sha256()
+	if err := p.config.Audit.Outcome(context.WithoutCancel(x.r.Context()), &x.record); err != nil {
+		p.config.Log.Error("outcome not recorded", "request_id", x.id, "error", err)
+	}
+	p.metrics.count(answerLabels{
+		operation: x.record.Operation,
+		team:      x.record.Team,
+		outcome:   x.record.Outcome,
+		status:    x.answer.status,
+		cache:     x.record.Cache,
+		decision:  x.decisionLabel(),
+	}, took)
+	p.config.Log.Debug("request", "request_id", x.id, "trace_id", x.record.TraceID, "operation", x.record.Operation,
+		"team", x.record.Team, "status", x.answer.status, "outcome", x.record.Outcome, "cache", x.record.Cache, "took", took)
+}
+
+// outcome is the closed word for how the request ended.
+func (x *exchange) outcome() string {
+	switch {
+	case x.answer.status == 0:
+		return string(problem.Internal) // a panic is passing
+	case x.answer.code != "":
+		return string(x.answer.code)
+	case x.answer.incomplete && x.r.Context().Err() != nil:
+		return string(problem.ClientGone)
+	case x.answer.incomplete:
+		return string(problem.UpstreamFailed)
+	case x.answer.status >= 400:
+		return "upstream_error"
+	default:
+		return "ok"
+	}
+}
+
+func (x *exchange) decisionLabel() string {
+	switch {
+	case x.decision.Allow:
+		return "allow"
+	case x.decision.Reason != "":
+		return "deny"
+	default:
+		return "" // the request ended before policy was asked
+	}
+}
+
+// fail answers with the problem in err, unless the answer has begun or nobody is there to read it.
+func (p *Proxy) fail(x *exchange, err error) {
+	found := problem.From(p.translate(x, err))
+	x.answer.code = found.Code
+	if found.Err != nil {
+		p.config.Log.Log(x.r.Context(), levelOf(found), "request failed", "request_id", x.id, "operation", x.record.Operation, "code", found.Code, "error", found.Err)
+	}
+	if x.answer.status != 0 {
+		panic(http.ErrAbortHandler) // the answer has begun: cutting it is all that is left to tell the client
+	}
+	x.answer.status = found.Status
+	if found.Code == problem.ClientGone {
+		return
+	}
+	x.answer.bytes = int64(problem.Write(x.w, x.id, found))
+}
+
+// translate gives errors of the client's making their own answer.
+func (p *Proxy) translate(x *exchange, err error) error {
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return problem.New(http.StatusRequestEntityTooLarge, problem.TooLarge, "The request body is over the gateway's limit of %d bytes. The platform team can raise server.max_body.", tooLarge.Limit)
+	case x.r.Context().Err() != nil:
+		return problem.New(499, problem.ClientGone, "The client left before its answer.").Because(err)
+	case x.body.readerr != nil:
+		return problem.New(http.StatusBadRequest, problem.BadRequest, "The request body broke off or came too slowly.").Because(err)
+	default:
+		return err
+	}
+}

@@ -1,0 +1,101 @@
+package proxy
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"corp.example/gateway/internal/credential"
+)
+
+// forwarded are the request headers that go upstream, in canonical form; everything else stays here. A list of what may
+// pass cannot be confused by spelling, doubling or naming headers in Connection.
+//
+// Accept-Encoding is not on it: answers are asked for unencoded, so that they can be narrowed, cached once for all
+// clients, and searched for our own credential.
+var forwarded = []string{
+	"Accept",
+	"Accept-Language",
+	"Content-Encoding",
+	"Content-Type",
+	"Idempotency-Key",
+	"If-Match",
+	"If-Modified-Since",
+	"If-None-Match",
+	"If-Unmodified-Since",
+	"User-Agent",
+	"X-Client-Info",
+}
+
+// outgoingHeader builds upstream's request header from the client's.
+func outgoingHeader(in http.Header, names []string) http.Header {
+	out := make(http.Header, len(names)+2)
+	for _, name := range names {
+		if values := in[name]; len(values) > 0 {
+			out[name] = values[:1:1] // each of them has one value; a second line is an attempt to be read in two ways
+		}
+	}
+	if _, named := out["User-Agent"]; !named {
+		out["User-Agent"] = []string{""} // or net/http would add its own
+	}
+	out["Accept-Encoding"] = []string{"identity"}
+	return out
+}
+
+// headerNames joins the built-in list with the operator's.
+func headerNames(extra []string) []string {
+	names := forwarded
+	for _, name := range extra {
+		names = append(names, textproto.CanonicalMIMEHeaderKey(name))
+	}
+	return names
+}
+
+// withheld are upstream's answer headers that clients do not get: what belongs to one connection (RFC 9110 section 7.6.1),
+// what identifies the shared account, what the gateway says itself.
+var withheld = map[string]bool{
+	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true, "Proxy-Connection": true,
+	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
+	"X-Gotrue-Id": true, "Set-Cookie": true, "Www-Authenticate": true, "Authorization": true,
+	"X-Request-Id": true, "Cache-Status": true, "Server-Timing": true, "Age": true,
+	"X-Ratelimit-Limit": true, "X-Ratelimit-Remaining": true, "X-Ratelimit-Reset": true,
+	"X-Content-Type-Options": true, "Content-Security-Policy": true, "Referrer-Policy": true, "Strict-Transport-Security": true,
+	"Alt-Svc": true, "Server": true, "Via": true,
+}
+
+// copyAnswerHeader gives the client what it may see of upstream's answer header. A value that holds our credential is
+// dropped whole: upstream echoed what it should not have.
+func copyAnswerHeader(out, in http.Header, c *credential.Credential) {
+	secret := c.Secret().Reveal()
+	for name, values := range in {
+		if withheld[name] || namedInConnection(in, name) {
+			continue
+		}
+		for _, value := range values {
+			if !strings.Contains(value, secret) {
+				out[name] = append(out[name], value)
+			}
+		}
+	}
+}
+
+// namedInConnection reports whether the answer's Connection header claims the header for that one connection.
+func namedInConnection(h http.Header, name string) bool {
+	for _, line := range h["Connection"] {
+		for token := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(token), name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// localLocation keeps a redirect that points back at upstream inside the gateway. Others are passed on as they are: the
+// client decides, and no credential goes with it.
+func localLocation(h http.Header, upstreamURL, publicURL string) {
+	location := h.Get("Location")
+	if rest, found := strings.CutPrefix(location, upstreamURL); found && (rest == "" || rest[0] == '/' || rest[0] == '?') {
+		h["Location"] = []string{publicURL + rest}
+	}
+}

@@ -1,0 +1,167 @@
+package proxy
+
+import (
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"corp.example/gateway/internal/audit"
+	"corp.example/gateway/internal/cache"
+	"corp.example/gateway/internal/catalog"
+	"corp.example/gateway/internal/limiter"
+)
+
+// metrics are the contract's metrics. Every label is from a closed set: operation ids of the catalogue, teams of the
+// policy, outcomes and statuses. Those of a request are resolved once per combination and remembered.
+type metrics struct {
+	requests         *prometheus.CounterVec
+	duration         *prometheus.HistogramVec
+	queueWait        *prometheus.HistogramVec
+	upstreamRequests *prometheus.CounterVec
+	upstreamDuration *prometheus.HistogramVec
+	upstreamLimited  prometheus.Counter
+	cacheRequests    *prometheus.CounterVec
+	decisions        *prometheus.CounterVec
+	credentialHealth *prometheus.GaugeVec
+
+	answered sync.Map // answerLabels -> *answerCounters
+}
+
+// answerLabels are the labels of a finished request.
+type answerLabels struct {
+	operation, team, outcome string
+	status                   int
+	cache                    string
+	decision                 string
+}
+
+// answerCounters are the metrics that one combination of labels counts in.
+type answerCounters struct {
+	requests, cache, decision prometheus.Counter
+	duration                  prometheus.Observer
+}
+
+// durationBuckets reach from a cached answer to the longest wait in the queue.
+var durationBuckets = []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		registry.MustRegister(c)
+		return c
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: durationBuckets, NativeHistogramBucketFactor: 1.1}, labels)
+		registry.MustRegister(h)
+		return h
+	}
+	m := &metrics{
+		requests:         counter("gateway_requests_total", "Requests answered.", "operation", "team", "outcome", "code"),
+		duration:         histogram("gateway_request_duration_seconds", "Time from a request's header to the end of its answer.", "operation"),
+		queueWait:        histogram("gateway_queue_wait_seconds", "Time a request waited for a slot of upstream's quota.", "class"),
+		upstreamRequests: counter("gateway_upstream_requests_total", "Requests sent upstream, by the status of the answer (0: none came).", "operation", "code"),
+		upstreamDuration: histogram("gateway_upstream_duration_seconds", "Time from sending a request upstream to the header of its answer.", "operation"),
+		cacheRequests:    counter("gateway_cache_requests_total", "Cacheable reads by how they were served.", "status"),
+		decisions:        counter("gateway_policy_decisions_total", "Decisions of the policy.", "decision"),
+		credentialHealth: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gateway_credential_healthy", Help: "1 while upstream accepts the credential."}, []string{"credential"}),
+		upstreamLimited:  prometheus.NewCounter(prometheus.CounterOpts{Name: "gateway_upstream_rate_limited_total", Help: "429 answers from upstream; the queue is there to keep this at 0."}),
+	}
+	registry.MustRegister(m.credentialHealth, m.upstreamLimited)
+	return m
+}
+
+// count counts a finished request.
+func (m *metrics) count(labels answerLabels, took time.Duration) {
+	known, found := m.answered.Load(labels)
+	if !found {
+		known, _ = m.answered.LoadOrStore(labels, m.resolve(labels))
+	}
+	counters := known.(*answerCounters)
+	counters.requests.Inc()
+	counters.duration.Observe(took.Seconds())
+	if counters.cache != nil {
+		counters.cache.Inc()
+	}
+	if counters.decision != nil {
+		counters.decision.Inc()
+	}
+}
+
+func (m *metrics) resolve(labels answerLabels) *answerCounters {
+	counters := &answerCounters{
+		requests: m.requests.WithLabelValues(labels.operation, labels.team, labels.outcome, strconv.Itoa(labels.status)),
+		duration: m.duration.WithLabelValues(labels.operation),
+	}
+	if labels.cache != "" {
+		counters.cache = m.cacheRequests.WithLabelValues(labels.cache)
+	}
+	if labels.decision != "" {
+		counters.decision = m.decisions.WithLabelValues(labels.decision)
+	}
+	return counters
+}
+
+// upstreamAnswered counts one exchange with upstream; status 0 means that no answer came.
+func (m *metrics) upstreamAnswered(op *catalog.Operation, status int, took time.Duration) {
+	m.upstreamRequests.WithLabelValues(op.ID, strconv.Itoa(status)).Inc()
+	m.upstreamDuration.WithLabelValues(op.ID).Observe(took.Seconds())
+}
+
+// state is the metrics that are read from the parts that keep the state, at each scrape.
+type state struct {
+	cache   *cache.Cache
+	limiter *limiter.Memory
+	audit   *audit.Log
+}
+
+var (
+	cacheBytes   = prometheus.NewDesc("gateway_cache_bytes", "Memory the cache's entries take.", nil, nil)
+	cacheEntries = prometheus.NewDesc("gateway_cache_entries", "Answers the cache holds.", nil, nil)
+	queueDepth   = prometheus.NewDesc("gateway_queue_depth", "Requests waiting for a slot of upstream's quota.", []string{"class"}, nil)
+	auditRecords = prometheus.NewDesc("gateway_audit_records_total", "Records of the audit log by what became of them.", []string{"sink", "result"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (s state) Describe(out chan<- *prometheus.Desc) {
+	out <- cacheBytes
+	out <- cacheEntries
+	out <- queueDepth
+	out <- auditRecords
+}
+
+// Collect implements prometheus.Collector.
+func (s state) Collect(out chan<- prometheus.Metric) {
+	stats := s.cache.Stats()
+	out <- prometheus.MustNewConstMetric(cacheBytes, prometheus.GaugeValue, float64(stats.Bytes))
+	out <- prometheus.MustNewConstMetric(cacheEntries, prometheus.GaugeValue, float64(stats.Entries))
+	for class, waiting := range waitingByClass(s.limiter.Snapshot()) {
+		out <- prometheus.MustNewConstMetric(queueDepth, prometheus.GaugeValue, float64(waiting), class)
+	}
+	for i, sink := range s.audit.Stats() {
+		name := sink.Sink
+		if i > 0 {
+			name += strconv.Itoa(i + 1) // two sinks of one kind are two series
+		}
+		for result, n := range map[string]uint64{"recorded": sink.Recorded, "failed": sink.Failed, "dropped": sink.Dropped} {
+			out <- prometheus.MustNewConstMetric(auditRecords, prometheus.CounterValue, float64(n), name, result)
+		}
+	}
+}
+
+// waitingByClass adds up who waits. All limits of one class in one scope share a queue, which counts once.
+func waitingByClass(buckets []limiter.BucketState) map[string]int {
+	type queue struct{ owner, scope, class, operation string }
+	depth := map[string]int{}
+	counted := map[queue]bool{}
+	for _, bucket := range buckets {
+		if q := (queue{bucket.Owner, bucket.Scope, bucket.Class, bucket.Operation}); !counted[q] {
+			counted[q] = true
+			for _, waiting := range bucket.Waiting {
+				depth[bucket.Class] += waiting
+			}
+		}
+	}
+	return depth
+}

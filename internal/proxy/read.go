@@ -1,0 +1,209 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"corp.example/gateway/internal/cache"
+	"corp.example/gateway/internal/catalog"
+	"corp.example/gateway/internal/inventory"
+	"corp.example/gateway/internal/policy"
+	"corp.example/gateway/internal/problem"
+)
+
+// buffered reports whether the answer passes through the cache's hands: because it may be stored, or because parts of it
+// may have to be taken out. Everything else streams.
+func (p *Proxy) buffered(x *exchange) bool {
+	op := x.call.Op
+	if !x.isRead() || op.Method != http.MethodGet {
+		return false
+	}
+	return op.Cache.TTL > 0 || op.List != catalog.NotAList || len(op.SecretBody) > 0
+}
+
+// timing is what one fetch spent; the fetch may end after the request that began it.
+type timing struct{ queued, upstream time.Duration }
+
+// read is steps 6 to 10 for a buffered read: look it up, and on a miss fetch it once for all who ask the same.
+func (p *Proxy) read(ctx context.Context, x *exchange) (cache.Result, error) {
+	question := cacheRequest(x)
+	found := p.config.Cache.Get(question, x.began)
+	rule := cacheRule(x.call, x.request.Target)
+	errand := x.errand(p.config.MaxWait)
+	errand.method, errand.body = http.MethodGet, nil
+	var spent atomic.Pointer[timing]
+	fetch := p.fetcher(errand, &spent)
+	switch {
+	case found.Refresh:
+		p.config.Cache.Refresh(ctx, question, rule, fetch)
+	case found.Entry == nil && found.Status == cache.NotCached:
+		x.record.Cache = found.Status.String()
+		return found, problem.New(http.StatusGatewayTimeout, problem.OnlyIfCached, "This answer is not in the cache, and Cache-Control: only-if-cached forbids to ask upstream.")
+	case found.Entry == nil:
+		patience := p.patience(x.r.Header)
+		if err := p.hopeless(x, patience); err != nil {
+			return found, err
+		}
+		waiting, cancel := context.WithTimeout(ctx, patience+p.config.Upstream.timeout)
+		defer cancel()
+		var err error
+		found, err = p.config.Cache.Fetch(waiting, question, rule, fetch)
+		x.spent(spent.Load())
+		if err != nil {
+			x.record.Cache = found.Status.String()
+			return found, p.impatient(ctx, x, err)
+		}
+	}
+	x.record.Cache = found.Status.String()
+	return found, nil
+}
+
+// hopeless refuses at once a request that is willing to wait for less time than passes before there is any quota. The
+// queue itself knows only the patience of all: others may wait for the same answer.
+func (p *Proxy) hopeless(x *exchange, patience time.Duration) error {
+	if patience >= p.config.MaxWait {
+		return nil
+	}
+	_, remaining, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
+	if remaining > 0 || reset <= patience {
+		return nil
+	}
+	return queueTimeout(reset)
+}
+
+func queueTimeout(retryAfter time.Duration) *problem.Error {
+	refusal := problem.New(http.StatusTooManyRequests, problem.QueueTimeout, "Upstream's quota is spent and your request's turn does not come in time.")
+	refusal.RetryAfter = max(retryAfter, time.Second)
+	return refusal
+}
+
+// impatient turns the end of this request's own patience into an honest 429.
+func (p *Proxy) impatient(ctx context.Context, x *exchange, err error) error {
+	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(*problem.Error)) {
+		return err
+	}
+	_, _, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
+	return queueTimeout(reset).Because(err)
+}
+
+// fetcher asks upstream on behalf of everyone who waits for the same answer.
+func (p *Proxy) fetcher(e errand, spent *atomic.Pointer[timing]) cache.Fetcher {
+	return func(ctx context.Context, fill *cache.Fill) (*cache.Answer, error) {
+		e.header = unconditional(e.header)
+		fill.Validate(e.header)
+		e.send = fill.Sent
+		a, err := p.ask(ctx, e)
+		spent.Store(&timing{queued: a.queued, upstream: a.took})
+		if err != nil {
+			return nil, err
+		}
+		header := http.Header{}
+		copyAnswerHeader(header, a.response.Header, e.credential)
+		localLocation(header, p.config.Upstream.base.String(), p.config.PublicURL)
+		a.response.Header = header
+		answer, err := p.config.Cache.Read(a.response)
+		if err != nil {
+			return nil, unanswered(err)
+		}
+		if answer.Status == http.StatusOK && answer.Rest == nil {
+			p.inventory.Learn(e.call.Op, e.call.Target, answer.Body)
+		}
+		return answer, nil
+	}
+}
+
+// unconditional is a copy of the client's header without its own conditions: the cache answers those.
+func unconditional(h http.Header) http.Header {
+	own := h.Clone()
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+		delete(own, name)
+	}
+	return own
+}
+
+func (x *exchange) spent(t *timing) {
+	if t == nil {
+		return // somebody else's fetch brought the answer
+	}
+	x.record.Queue, x.record.Upstream.Duration = t.queued, t.upstream
+}
+
+// lookUp is how the inventory asks: the same cache, queue and credentials, in nobody's name.
+func (p *Proxy) lookUp(ctx context.Context, method, requestURI string) ([]byte, error) {
+	call, err := p.config.Catalog.Parse(method, requestURI)
+	if err != nil {
+		return nil, fmt.Errorf("looking up %s: %w", requestURI, err)
+	}
+	target := namedTarget(call.Target)
+	chosen, err := p.config.Credentials.Choose(call.Op, call.Op.Effect, credentialTarget(target), time.Now())
+	if err != nil {
+		return nil, err
+	}
+	x := &exchange{r: &http.Request{Method: method, Header: http.Header{}}, began: time.Now(), call: call, credential: chosen,
+		request: policy.Request{Op: call.Op, Effect: call.Op.Effect, Target: target}, decision: policy.Decision{Team: lookUpTeam, Weight: 1}}
+	found, err := p.read(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	if found.Rest != nil {
+		found.Rest.Close()
+		return nil, fmt.Errorf("looking up %s: the answer is too large", requestURI)
+	}
+	switch status := found.Entry.Status(); status {
+	case http.StatusOK:
+		return found.Entry.Body(), nil
+	case http.StatusNotFound:
+		return nil, fmt.Errorf("looking up %s: %w", requestURI, inventory.ErrNotFound)
+	default:
+		return nil, problem.New(http.StatusBadGateway, problem.UpstreamFailed, "Upstream answered %d while the gateway looked up what your call is about.", status)
+	}
+}
+
+// lookUpTeam is the queue's name for the gateway's own look-ups. No team of a policy can have it.
+const lookUpTeam = "(inventory)"
+
+// cacheRequest names what the exchange asks of the cache.
+func cacheRequest(x *exchange) cache.Request {
+	return cache.Request{
+		Key: cache.Key{
+			View:      x.credential.Name(),
+			Operation: x.call.Op.ID,
+			Path:      x.call.Path,
+			Query:     x.call.Query().Canonical(),
+		},
+		Header:     x.r.Header,
+		Directives: cache.ParseDirectives(x.r.Header),
+	}
+}
+
+// cacheRule is the catalogue's word on an answer.
+func cacheRule(call catalog.Call, target policy.Target) cache.Rule {
+	reveal, _ := call.Query().Get("reveal")
+	return cache.Rule{
+		TTL:    call.Op.Cache.TTL,
+		Scopes: readScopes(call, target),
+		Secret: call.Op.Secret || reveal != "" && !strings.EqualFold(reveal, "false"),
+	}
+}
+
+// readScopes are what a write must touch to make this answer old.
+func readScopes(call catalog.Call, target policy.Target) []string {
+	var scopes []string
+	for _, ref := range []string{target.Project, target.Parent} {
+		if ref != "" {
+			scopes = append(scopes, "project:"+ref)
+		}
+	}
+	if target.Organization != "" && call.Target.Kind == catalog.Organization {
+		scopes = append(scopes, "organization:"+target.Organization)
+	}
+	if call.Target.Kind != catalog.Project {
+		scopes = append(scopes, "account")
+	}
+	return scopes
+}

@@ -1,0 +1,83 @@
+package proxy
+
+import (
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"corp.example/gateway/internal/audit"
+	"corp.example/gateway/internal/cache"
+	"corp.example/gateway/internal/identity"
+	"corp.example/gateway/internal/problem"
+)
+
+// respond is step 12 for a buffered read.
+func (p *Proxy) respond(x *exchange, found cache.Result) error {
+	h := x.w.Header()
+	p.tellQuota(x, h)
+	p.tellTiming(x, h)
+	status, written, err := found.Respond(x.w, x.r, x.began)
+	x.answer.status, x.answer.bytes = status, written
+	if x.record.Cache != cache.Hit.String() && x.record.Cache != cache.Stale.String() {
+		x.record.Upstream.Status = found.Entry.Status()
+	}
+	if err != nil {
+		return p.cut(x, err)
+	}
+	return nil
+}
+
+// tellQuota tells what this caller can still expect of the quota, with the reset in seconds: clients take it so.
+func (p *Proxy) tellQuota(x *exchange, h http.Header) {
+	limit, remaining, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
+	h["X-Ratelimit-Limit"] = []string{strconv.Itoa(limit)}
+	h["X-Ratelimit-Remaining"] = []string{strconv.Itoa(remaining)}
+	h["X-Ratelimit-Reset"] = []string{seconds(reset)}
+}
+
+// tellTiming tells where the time went (Server-Timing). Nothing is said of what did not happen.
+func (p *Proxy) tellTiming(x *exchange, h http.Header) {
+	text := make([]byte, 0, 48)
+	text = append(text, "queue;dur="...)
+	text = appendMilliseconds(text, x.record.Queue)
+	text = append(text, ", upstream;dur="...)
+	text = appendMilliseconds(text, x.record.Upstream.Duration)
+	h["Server-Timing"] = []string{string(text)}
+}
+
+func appendMilliseconds(text []byte, d time.Duration) []byte {
+	return strconv.AppendFloat(text, float64(d.Microseconds())/1000, 'f', -1, 64)
+}
+
+// seconds rounds up: a client that comes back early would only queue again.
+func seconds(d time.Duration) string {
+	return strconv.Itoa(int(math.Ceil(max(d, 0).Seconds())))
+}
+
+// refuseStranger notes why nobody was identified. The log and the audit record say which check failed; the client hears
+// as much as is safe.
+func (p *Proxy) refuseStranger(x *exchange, err error) error {
+	var refusal *identity.Refusal
+	if errors.As(err, &refusal) {
+		x.record.Decision.Reason = string(refusal.Reason)
+		x.record.Caller = audit.Caller{Issuer: refusal.Issuer, Token: refusal.Token}
+	}
+	// What a stranger asked for is not in the catalogue of anybody's calls.
+	x.record.Operation = ""
+	return err
+}
+
+// answerProfile answers GET /v1/profile: the caller's own identity, never the shared account's.
+func (p *Proxy) answerProfile(x *exchange) error {
+	x.record.Target = audit.Target{Kind: "account"}
+	x.record.Decision = audit.Decision{Allow: true, Rule: "built in: everybody may see who they are"}
+	x.answer.status = http.StatusOK
+	n, err := writeJSON(x.w, x.r, profileOf(x.caller))
+	x.answer.bytes = n
+	if err != nil {
+		return problem.New(499, problem.ClientGone, "The client left.").Because(err)
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package proxy
+
+import (
+	"bytes"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+)
+
+const planted = "sbp_aabbccddeeff00112233445566778899aabbccdd"
+
+func TestScrubBlotsOutTheSecretWhereverItIsCut(t *testing.T) {
+	stars := strings.Repeat("*", len(planted))
+	for name, test := range map[string]struct{ in, want string }{
+		"nothing":                {"plain", "plain"},
+		"empty":                  {"", ""},
+		"alone":                  {planted, stars},
+		"in the middle":          {`{"t":"` + planted + `"}`, `{"t":"` + stars + `"}`},
+		"twice in a row":         {planted + planted, stars + stars},
+		"a beginning at the end": {"x" + planted[:20], "x" + planted[:20]},
+		"a false start":          {planted[:20] + planted, planted[:20] + stars},
+		"across buffers":         {strings.Repeat("x", 32<<10-7) + planted + "y", strings.Repeat("x", 32<<10-7) + stars + "y"},
+	} {
+		for how, reader := range map[string]func(io.Reader) io.Reader{
+			"whole": func(r io.Reader) io.Reader { return r }, "bytewise": iotest.OneByteReader, "with its end": iotest.DataErrReader,
+		} {
+			got, err := io.ReadAll(scrub(io.NopCloser(reader(strings.NewReader(test.in))), planted))
+			if err != nil || string(got) != test.want {
+				t.Errorf("%s, read %s: %.80q, %v; want %.80q", name, how, got, err, test.want)
+			}
+		}
+	}
+}
+
+func TestScrubPassesTheBodysErrorOn(t *testing.T) {
+	body := scrub(io.NopCloser(io.MultiReader(strings.NewReader("part"), iotest.ErrReader(io.ErrUnexpectedEOF))), planted)
+	got, err := io.ReadAll(body)
+	if string(got) != "part" || err != io.ErrUnexpectedEOF {
+		t.Errorf("read %q, %v", got, err)
+	}
+	body.Close()
+	if _, err := body.Read(make([]byte, 1)); err == nil {
+		t.Error("a closed body can be read")
+	}
+}
+
+func FuzzScrub(f *testing.F) {
+	f.Add("a"+planted[:9], 3)
+	f.Add(planted+planted[:3], 1)
+	f.Fuzz(func(t *testing.T, text string, step int) {
+		text = strings.ReplaceAll(text, "S", planted)
+		body := scrub(io.NopCloser(&stepReader{strings.NewReader(text), max(step, 1)}), planted)
+		got, err := io.ReadAll(body)
+		if err != nil || len(got) != len(text) || bytes.Contains(got, []byte(planted)) {
+			t.Errorf("%q became %q, %v", text, got, err)
+		}
+	})
+}
+
+// stepReader reads at most step bytes at a time.
+type stepReader struct {
+	io.Reader
+	step int
+}
+
+func (s *stepReader) Read(p []byte) (int, error) { return s.Reader.Read(p[:min(len(p), s.step)]) }
+
+func BenchmarkScrub(b *testing.B) {
+	data := bytes.Repeat([]byte(`{"name":"sbp_project","id":1234567890},`), 1<<15)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		body := scrub(io.NopCloser(bytes.NewReader(data)), planted)
+		_, _ = io.Copy(io.Discard, body)
+		body.Close()
+	}
+}

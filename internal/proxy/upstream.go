@@ -1,0 +1,164 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"time"
+
+	"corp.example/gateway/internal/catalog"
+	"corp.example/gateway/internal/credential"
+	"corp.example/gateway/internal/problem"
+)
+
+// Upstream is the one host that is ever sent a credential.
+type Upstream struct {
+	base      *url.URL
+	transport *http.Transport
+	timeout   time.Duration
+	headers   []string
+}
+
+// UpstreamConfig describes upstream.
+type UpstreamConfig struct {
+	URL            string        // scheme and host
+	CAFile         string        // PEM authorities; "": the system's
+	Timeout        time.Duration // how long its answer may take to begin, or to go on
+	ForwardHeaders []string      // request headers let through beside the built-in ones
+}
+
+// maxIdleUpstream is how many idle connections are kept: as many as upstream's quota lets be busy in any second, and some.
+const maxIdleUpstream = 256
+
+// NewUpstream prepares the way to upstream; it connects to nothing yet.
+func NewUpstream(config UpstreamConfig) (*Upstream, error) {
+	base, err := url.Parse(config.URL)
+	if err != nil {
+		return nil, fmt.Errorf("upstream.url: %w", err)
+	}
+	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
+	if config.CAFile != "" {
+		data, err := os.ReadFile(config.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("upstream.ca_file: %w", err)
+		}
+		tlsConfig.RootCAs = x509.NewCertPool()
+		if !tlsConfig.RootCAs.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("upstream.ca_file: %s holds no PEM certificate", config.CAFile)
+		}
+	}
+	return &Upstream{
+		base:    base,
+		timeout: config.Timeout,
+		headers: headerNames(config.ForwardHeaders),
+		transport: &http.Transport{
+			// No Proxy: an environment variable must not decide where the credential goes.
+			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			TLSClientConfig:        tlsConfig,
+			TLSHandshakeTimeout:    10 * time.Second,
+			ForceAttemptHTTP2:      true,
+			MaxIdleConns:           maxIdleUpstream,
+			MaxIdleConnsPerHost:    maxIdleUpstream,
+			IdleConnTimeout:        90 * time.Second,
+			ResponseHeaderTimeout:  config.Timeout,
+			ExpectContinueTimeout:  time.Second,
+			MaxResponseHeaderBytes: 64 << 10,
+			DisableCompression:     true, // answers are asked for unencoded, see headers.go
+			WriteBufferSize:        32 << 10,
+			ReadBufferSize:         32 << 10,
+		},
+	}, nil
+}
+
+// Forwards reports whether a client's header of this canonical name reaches upstream.
+func (u *Upstream) Forwards(name string) bool { return slices.Contains(u.headers, name) }
+
+// Close lets go of idle connections.
+func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
+
+// forward sends one request and returns the answer's header with the body still to be read. What is sent is byte for
+// byte the path and query that policy judged. Redirects are answers like any other: RoundTrip follows none.
+func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Call, header http.Header, body *requestBody, c *credential.Credential) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	guard := newStallGuard(u.timeout, cancel)
+	out := (&http.Request{
+		Method: method,
+		URL:    &url.URL{Scheme: u.base.Scheme, Host: u.base.Host, Opaque: call.Path, RawQuery: call.RawQuery},
+		Proto:  "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: outgoingHeader(header, u.headers),
+		Host:   u.base.Host,
+	}).WithContext(ctx)
+	out.Body, out.ContentLength = http.NoBody, 0
+	if body != nil {
+		out.Body, out.ContentLength = body.reader(guard)
+	}
+	c.Attach(out.Header)
+	resp, err := u.transport.RoundTrip(out)
+	guard.rest()
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		cancel(nil)
+		return nil, err
+	}
+	resp.Body = &answerBody{ReadCloser: resp.Body, guard: guard, cancel: cancel}
+	return resp, nil
+}
+
+// errStalled ends an exchange in which upstream neither takes nor sends anything for upstream.timeout.
+var errStalled = fmt.Errorf("upstream stopped in the middle: %w", context.DeadlineExceeded)
+
+// stallGuard cancels an exchange when upstream stalls. It rests while the gateway waits for the client, whose slowness is
+// not upstream's.
+type stallGuard struct {
+	timer *time.Timer
+	after time.Duration
+}
+
+func newStallGuard(after time.Duration, cancel context.CancelCauseFunc) *stallGuard {
+	guard := &stallGuard{timer: time.AfterFunc(after, func() { cancel(errStalled) }), after: after}
+	guard.rest() // until the header is sent, the transport's own time-outs hold
+	return guard
+}
+
+func (g *stallGuard) watch() { g.timer.Reset(g.after) }
+func (g *stallGuard) rest()  { g.timer.Stop() }
+
+// answerBody is upstream's body under guard.
+type answerBody struct {
+	io.ReadCloser
+	guard  *stallGuard
+	cancel context.CancelCauseFunc
+}
+
+func (b *answerBody) Read(p []byte) (int, error) {
+	b.guard.watch()
+	n, err := b.ReadCloser.Read(p)
+	b.guard.rest()
+	return n, err
+}
+
+func (b *answerBody) Close() error {
+	b.guard.rest()
+	err := b.ReadCloser.Close()
+	b.cancel(nil)
+	return err
+}
+
+// unanswered turns a failed exchange into its answer: 504 where upstream was too slow, 502 else.
+func unanswered(err error) error {
+	var timeout interface{ Timeout() bool }
+	if errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
+		return problem.New(http.StatusGatewayTimeout, problem.UpstreamTimeout, "Upstream did not answer in time. If this was a write, it may have happened: look before you repeat it.").Because(err)
+	}
+	return problem.New(http.StatusBadGateway, problem.UpstreamFailed, "Upstream could not be reached or broke off. If this was a write, it may have happened: look before you repeat it.").Because(err)
+}
