@@ -1,0 +1,112 @@
+package internal_test
+
+import (
+	"encoding/json"
+	"go/parser"
+	"go/token"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "corp.example/gateway/"
+
+// allowed states which of our packages each room may import, beside the words that everybody speaks (shared). It is a
+// statement of policy: a new line needs a reason.
+var allowed = map[string][]string{
+	"problem":     nil,
+	"secret":      nil,
+	"strictyaml":  nil,
+	"clientaddr":  nil,
+	"telemetry":   nil,
+	"catalog":     {"problem", "strictyaml"},
+	"audit":       {"problem"},
+	"state":       nil,
+	"identity":    {"problem", "state"},                             // tokens and sessions are kept in the state
+	"inventory":   {"catalog"},                                      // learns from answers of catalogued operations
+	"credential":  {"catalog", "problem", "secret"},                 // what a credential covers is said in operations
+	"limiter":     {"catalog", "problem"},                           // limits belong to operations' classes
+	"cache":       nil,                                              // knows neither operations nor callers nor answers to refusals
+	"policy":      {"catalog", "identity", "problem", "strictyaml"}, // decides about callers and operations
+	"narrow":      {"catalog"},                                      // the shapes of lists
+	"sandbox":     nil,                                              // shares no code with what it tests
+	"sandbox/idp": nil,
+	"server":      {"problem"},
+	"config":      {"catalog", "policy", "secret", "strictyaml"},
+	"portal":      {"audit", "catalog", "clientaddr", "credential", "identity", "limiter", "policy", "problem", "state"},                        // shows them
+	"proxy":       {"audit", "cache", "catalog", "clientaddr", "credential", "identity", "inventory", "limiter", "narrow", "policy", "problem"}, // the line
+}
+
+// leavesAvoid are modules that only the rooms that count and trace may import: leaf packages return facts.
+var leavesAvoid = map[string][]string{
+	"github.com/prometheus/": {"telemetry", "server", "proxy"},
+	"go.opentelemetry.io/":   {"telemetry", "server", "proxy"},
+}
+
+type listed struct {
+	ImportPath string
+	Dir        string
+	Imports    []string
+	GoFiles    []string
+}
+
+func packages(t *testing.T) []listed {
+	t.Helper()
+	output, err := exec.Command("go", "list", "-json=ImportPath,Dir,Imports,GoFiles", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []listed
+	for decoder := json.NewDecoder(strings.NewReader(string(output))); decoder.More(); {
+		var p listed
+		if err := decoder.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		if len(p.GoFiles) > 0 {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	for _, p := range packages(t) {
+		room := strings.TrimPrefix(p.ImportPath, module+"internal/")
+		rooms, known := allowed[room]
+		if !known {
+			t.Errorf("%s is a room without a line in this test: say what it may import, and why", room)
+		}
+		for _, ours := range rooms {
+			if !slices.Contains(p.Imports, module+"internal/"+ours) {
+				t.Errorf("%s does not import %s any more: take it off its line", room, ours)
+			}
+		}
+		for _, imported := range p.Imports {
+			if ours, found := strings.CutPrefix(imported, module+"internal/"); found && !slices.Contains(rooms, ours) {
+				t.Errorf("%s imports %s: it may import %v only", room, ours, rooms)
+			}
+			for prefix, counting := range leavesAvoid {
+				if strings.HasPrefix(imported, prefix) && !slices.Contains(counting, room) {
+					t.Errorf("%s imports %s: it returns facts, and %v count them", room, imported, counting)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryPackageSaysWhatItIsFor(t *testing.T) {
+	for _, p := range packages(t) {
+		documented := slices.ContainsFunc(p.GoFiles, func(name string) bool {
+			file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(p.Dir, name), nil, parser.ParseComments|parser.PackageClauseOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return file.Doc != nil
+		})
+		if !documented {
+			t.Errorf("%s has no package comment", p.ImportPath)
+		}
+	}
+}
