@@ -1,0 +1,313 @@
+package main
+
+import (
+	"bufio"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"corp.example/gateway/internal/audit"
+	"corp.example/gateway/internal/strictyaml"
+)
+
+// auditCommand groups the commands on the audit log. They read its files and work beside a running gateway. load finds
+// the log's directory in a configuration.
+func auditCommand(load func(path string) (dir string, err error)) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "audit",
+		Short: "Search, verify and follow the audit log",
+		Long: `Searches, verifies and follows the audit log. Name the log's directory, or with --config the
+configuration that names it. All of it works beside a running gateway.`,
+	}
+	path := command.PersistentFlags().String("config", "", "path of gateway.yaml, instead of DIR")
+	_ = command.MarkPersistentFlagFilename("config", "yaml") // fails only for a flag that does not exist
+	place := func(args []string) (string, error) {
+		switch {
+		case len(args) == 1 && *path != "":
+			return "", errors.New("name either the log's directory or --config, not both")
+		case len(args) == 1:
+			return args[0], nil
+		case *path != "":
+			return load(*path)
+		}
+		return "", errors.New("name the log's directory, or the configuration by --config FILE")
+	}
+	command.AddCommand(auditSearch(place), auditTail(place), auditVerify(place))
+	return command
+}
+
+// auditFilter adds the flags that say which records are wanted and returns what makes them a filter.
+func auditFilter(command *cobra.Command) func(now time.Time) (audit.Filter, error) {
+	var f audit.Filter
+	var since, until, phase string
+	flags := command.Flags()
+	flags.StringVar(&since, "since", "", "from then on: a duration back from now (90m, 24h, 30d) or a time (2026-01-02T15:04:05Z)")
+	flags.StringVar(&until, "until", "", "before then, likewise")
+	flags.StringVar(&f.Actor, "actor", "", "who: a subject, an e-mail address or a token's public id")
+	flags.StringVar(&f.Team, "team", "", "the team a call was made for")
+	flags.StringVar(&f.Project, "project", "", "the project's ref")
+	flags.StringVar(&f.Operation, "operation", "", "the operation's id, such as v1-get-project")
+	flags.StringVar(&f.Decision, "decision", "", "what the policy said: allow or deny")
+	flags.IntVar(&f.Status, "status", 0, "the status the client was told")
+	flags.StringVar(&f.Request, "request", "", "a request id, or a record's id")
+	flags.StringVar(&f.Chain, "chain", "", "only this replica's log")
+	flags.StringVar(&phase, "phase", string(audit.Outcome), "outcome, intent, note (what the log says of itself) or all (intents and outcomes)")
+	return func(now time.Time) (audit.Filter, error) {
+		var faults [2]error
+		f.Since, faults[0] = moment("since", since, now)
+		f.Until, faults[1] = moment("until", until, now)
+		if f.Phase = audit.Phase(phase); phase == "all" {
+			f.Phase = ""
+		}
+		return f, errors.Join(faults[:]...)
+	}
+}
+
+// moment reads a time, or a duration back from now.
+func moment(flag, text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at, nil
+	}
+	var back strictyaml.Duration
+	if err := back.UnmarshalText([]byte(text)); err != nil {
+		return time.Time{}, fmt.Errorf("--%s %q: want a duration such as 24h or 30d, or a time such as 2026-01-02T15:04:05Z", flag, text)
+	}
+	return now.Add(-time.Duration(back)), nil
+}
+
+// auditFormat adds --format and returns how a record is printed.
+func auditFormat(command *cobra.Command) func(io.Writer) (func(audit.Line) error, error) {
+	format := command.Flags().String("format", "table", "table, or json: the lines as they stand in the log")
+	return func(out io.Writer) (func(audit.Line) error, error) {
+		switch *format {
+		case "json":
+			return func(l audit.Line) error {
+				_, err := fmt.Fprintf(out, "%s\n", l.Raw)
+				return err
+			}, nil
+		case "table":
+			titled := false
+			return func(l audit.Line) error {
+				if !titled {
+					titled = true
+					if err := printRow(out, "TIME", "WHO", "TEAM", "OPERATION", "TARGET", "RESULT"); err != nil {
+						return err
+					}
+				}
+				return printRecord(out, &l.Record)
+			}, nil
+		}
+		return nil, fmt.Errorf("--format %q: want table or json", *format)
+	}
+}
+
+func auditSearch(place func([]string) (string, error)) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "search [DIR]",
+		Short: "Find records, oldest first",
+		Example: `  gateway audit search --config gateway.yaml --since 24h --decision deny
+  gateway audit search ./data/audit --actor ada@corp.example --format json | jq .path`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	filter, format := auditFilter(command), auditFormat(command)
+	last := command.Flags().Int("last", 0, "only the last so many records")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		dir, err := place(args)
+		if err != nil {
+			return err
+		}
+		f, err := filter(time.Now())
+		if err != nil {
+			return err
+		}
+		f.Last = *last
+		out := bufio.NewWriter(command.OutOrStdout())
+		show, err := format(out)
+		if err != nil {
+			return err
+		}
+		return errors.Join(printAll(audit.Lines(command.Context(), dir, f), show), out.Flush())
+	}
+	return command
+}
+
+func auditTail(place func([]string) (string, error)) *cobra.Command {
+	command := &cobra.Command{
+		Use:     "tail [DIR]",
+		Short:   "Show the last records, and with -f those that come",
+		Example: "  gateway audit tail -f --config gateway.yaml --team payments",
+		Args:    cobra.MaximumNArgs(1),
+	}
+	filter, format := auditFilter(command), auditFormat(command)
+	last := command.Flags().IntP("lines", "n", 10, "how many records to begin with")
+	follow := command.Flags().BoolP("follow", "f", false, "go on until interrupted")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		dir, err := place(args)
+		if err != nil {
+			return err
+		}
+		f, err := filter(time.Now())
+		if err != nil {
+			return err
+		}
+		show, err := format(command.OutOrStdout())
+		if err != nil {
+			return err
+		}
+		f.Last = *last
+		switch {
+		case *follow:
+			return printAll(audit.Follow(command.Context(), dir, f), show)
+		case *last == 0:
+			return nil
+		}
+		return printAll(audit.Lines(command.Context(), dir, f), show)
+	}
+	return command
+}
+
+func printAll(lines iter.Seq2[audit.Line, error], show func(audit.Line) error) error {
+	for l, err := range lines {
+		if err != nil {
+			return err
+		}
+		if err := show(l); err != nil {
+			return fmt.Errorf("printing records: %w", err)
+		}
+	}
+	return nil
+}
+
+// printRow prints columns of fixed widths: a table that streams cannot wait to see its widest cell.
+func printRow(out io.Writer, at, who, team, operation, target, result string) error {
+	_, err := fmt.Fprintf(out, "%-23s  %-28s  %-14s  %-34s  %-20s  %s\n", at, who, team, operation, target, result)
+	return err
+}
+
+func printRecord(out io.Writer, r *audit.Record) error {
+	at := r.Time.UTC().Format("2006-01-02 15:04:05.000")
+	if r.Phase == audit.Note {
+		return printRow(out, at, "(the log)", "", r.Event, "", harmless(r.Detail))
+	}
+	who := firstOf(r.Caller.Email, r.Caller.Subject, r.Client.IP.String())
+	if r.Caller.Token != "" {
+		who += " by " + r.Caller.Token
+	}
+	return printRow(out, at, harmless(who), harmless(r.Team), harmless(firstOf(r.Operation, r.Method+" "+r.Path)),
+		harmless(firstOf(r.Target.Project, r.Target.Organization, r.Target.Kind)), harmless(result(r)))
+}
+
+// result says in a few words how a call ended.
+func result(r *audit.Record) string {
+	switch {
+	case r.Phase == audit.Intent:
+		return "intent"
+	case r.Outcome == audit.Unknown:
+		return "unknown: the gateway died meanwhile"
+	case !r.Decision.Allow:
+		return fmt.Sprintf("%d denied: %s", r.Status, firstOf(r.Decision.Reason, r.Outcome))
+	}
+	words := []string{fmt.Sprint(r.Status), firstOf(r.Outcome, "ok")}
+	if r.Cache != "" {
+		words = append(words, "cache "+r.Cache)
+	}
+	if r.Queue > 0 {
+		words = append(words, "queued "+r.Queue.Round(time.Millisecond).String())
+	}
+	if r.Upstream.Status != 0 {
+		words = append(words, fmt.Sprintf("upstream %d in %v", r.Upstream.Status, r.Upstream.Duration.Round(time.Millisecond)))
+	}
+	return strings.Join(words, ", ")
+}
+
+func firstOf(words ...string) string {
+	for _, w := range words {
+		if w != "" {
+			return w
+		}
+	}
+	return ""
+}
+
+func auditVerify(place func([]string) (string, error)) *cobra.Command {
+	command := &cobra.Command{
+		Use:   "verify [DIR]",
+		Short: "Check that no line was edited, removed, inserted, reordered or cut off",
+		Long: `Reads every line of every chain, checks the hash chain and the signed checkpoints, and names the
+first line that does not hold. The exit status is 1 when one does not.
+
+Without --key the public keys are taken from beside the log. Whoever could change the log could
+change them too: keep a copy of NAME.pub elsewhere and name it.`,
+		Args: cobra.MaximumNArgs(1),
+	}
+	keyFiles := command.Flags().StringArray("key", nil, "a PEM file with the public keys, or the private key, to trust; may be repeated")
+	chain := command.Flags().String("chain", "", "only this replica's log")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		dir, err := place(args)
+		if err != nil {
+			return err
+		}
+		var keys []ed25519.PublicKey
+		for _, path := range *keyFiles {
+			more, err := audit.ReadKeys(path)
+			if err != nil {
+				return err
+			}
+			keys = append(keys, more...)
+		}
+		bar := newProgress(command.ErrOrStderr())
+		reports, err := audit.Verify(command.Context(), dir, audit.VerifyOptions{Keys: keys, Chain: *chain, Progress: bar.show})
+		bar.clear()
+		broken := 0
+		for i := range reports {
+			printReport(command.OutOrStdout(), &reports[i])
+			if reports[i].Fault != nil {
+				broken++
+			}
+		}
+		if err == nil && broken > 0 {
+			err = fmt.Errorf("%d of %d audit chains do not hold", broken, len(reports))
+		}
+		return err
+	}
+	return command
+}
+
+func printReport(out io.Writer, r *audit.Report) {
+	const layout = "2006-01-02 15:04:05"
+	fmt.Fprintf(out, "chain %s: %d lines in %d files, %d checkpoints\n", r.Chain, r.Lines, r.Files, r.Checkpoints)
+	if r.Fault == nil {
+		fmt.Fprintf(out, "  whole: lines %d to %d, %s to %s UTC\n", r.First, r.Last, r.From.Format(layout), r.To.Format(layout))
+		fmt.Fprintf(out, "  signed up to line %d; the %d lines after it are chained only\n", r.Signed, r.Last-r.Signed)
+		fmt.Fprintf(out, "  last line's hash: %s\n", r.Head)
+	} else {
+		fmt.Fprintf(out, "  FAULT %s\n", harmless(r.Fault.Error()))
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(out, "  note: %s\n", harmless(note))
+	}
+	for _, warning := range r.Warnings {
+		fmt.Fprintf(out, "  warning: %s\n", harmless(warning))
+	}
+}
+
+// harmless makes text from outside safe to print on a terminal: no control characters, and nothing that turns the
+// direction of text, which could make one record look like another.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
+}

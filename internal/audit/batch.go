@@ -1,0 +1,66 @@
+package audit
+
+import "time"
+
+// sink is one place batches go to. A queue's worker alone calls it, so it needs no lock.
+type sink interface {
+	// write stores every line of b as durably as the sink can, and returns an error when it could not: the same batch then
+	// comes again. An empty batch asks it to do what is due.
+	write(b *batch) error
+	// due is when the sink next wants to be called without lines; zero: never.
+	due() time.Time
+	close() error
+}
+
+// Stats is what a sink has done since Open.
+type Stats struct {
+	Sink     string // "file" or "stdout": a label
+	Required bool
+	Recorded uint64 // lines stored
+	Failed   uint64 // attempts to store a batch that failed
+	Dropped  uint64 // lines that were refused or lost: the sink had failed, or its buffer was full
+	Waiting  int    // lines in memory
+	Err      error  // why it cannot record now; nil: it can
+}
+
+// entry is what the queue must know about a line.
+type entry struct {
+	id            string
+	opens, closes bool // an intent, or the outcome of a recorded one
+	urgent        bool // not to wait for the flush
+	waits         bool // the caller waits for it to be stored
+}
+
+// ticket is what a caller waits on. err is set before done is closed.
+type ticket struct {
+	done chan struct{}
+	err  error
+}
+
+// batch is what is written, and synced, at once.
+type batch struct {
+	lines  []byte  // encoded bodies, back to back
+	ends   []int   // where each ends
+	marks  []entry // intents and their outcomes, in order
+	urgent bool
+	since  time.Time // when its first line came
+	ticket *ticket   // nil while nobody waits
+}
+
+// each calls fn with every body.
+func (b *batch) each(fn func(body []byte)) {
+	start := 0
+	for _, end := range b.ends {
+		fn(b.lines[start:end])
+		start = end
+	}
+}
+
+// release tells those who wait how it ended. Later ones get a ticket of their own.
+func (b *batch) release(err error) {
+	if b.ticket != nil {
+		b.ticket.err = err
+		close(b.ticket.done)
+		b.ticket = nil
+	}
+}

@@ -1,0 +1,45 @@
+package audit
+
+import (
+	"os"
+	"time"
+)
+
+// WithSync replaces the sync of a file, so that a test can hang or fail it.
+func WithSync(c Config, sync func(*os.File) error) Config {
+	c.sync = sync
+	return c
+}
+
+// EncodeLine writes r as the line after the first line of a chain.
+func EncodeLine(r *Record) []byte {
+	line, _ := link{seq: 1}.appendLine(nil, appendRecord(nil, r))
+	return line
+}
+
+// ParseTail reads a line's tail and reports whether there is one.
+func ParseTail(line []byte) (seq uint64, ok bool) {
+	t, ok := parseTail(line)
+	return t.seq, ok
+}
+
+// The bounds tests stay below or go beyond.
+const (
+	MaxLine    = maxLine
+	RetryEvery = retryEvery
+)
+
+// Compress is the keeper's work on one complete file.
+func Compress(path string) error { return compress(path) }
+
+// AppendRecord encodes a line's body.
+func AppendRecord(dst []byte, r *Record) []byte { return appendRecord(dst, r) }
+
+// StampAt sets what the log would set.
+func StampAt(r *Record, p Phase, at time.Time) { r.Phase, r.Time = p, at }
+
+// AppendLine completes a body to a line.
+func AppendLine(dst, body []byte) []byte {
+	dst, _ = link{seq: 1}.appendLine(dst, body)
+	return dst
+}

@@ -1,0 +1,222 @@
+package audit
+
+import (
+	"compress/gzip"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// retirement is which old files go, and where the kept chain begins then.
+type retirement struct {
+	remove  []file
+	since   *since
+	gap     string    // says what was already missing
+	expires time.Time // when the then oldest file is to go; zero: never
+}
+
+// retire plans which files go for their age or for the cap on all of them. The plan is signed, in a checkpoint, before
+// anything is removed: a file that is missing without such a line has been taken away by somebody.
+func (s *fileSink) retire(now time.Time) (retirement, error) {
+	plan := retirement{since: s.since}
+	if s.config.Keep <= 0 && s.config.MaxTotal <= 0 {
+		return plan, nil
+	}
+	chains, err := listFiles(s.config.Dir)
+	if err != nil {
+		return plan, err
+	}
+	files := chains[s.chain]
+	total := int64(0)
+	for _, f := range files {
+		total += f.size
+	}
+	n := 0
+	for ; n < len(files)-1; n++ { // never the newest
+		left := s.retired(files[n+1]) // an earlier plan was not carried out to its end
+		aged := s.config.Keep > 0 && !now.Before(files[n+1].began.Add(s.config.Keep))
+		over := s.config.MaxTotal > 0 && total > s.config.MaxTotal
+		if !left && !aged && !over {
+			break
+		}
+		total -= files[n].size
+	}
+	plan.remove = files[:n]
+	if s.config.Keep > 0 && n < len(files)-1 {
+		plan.expires = files[n+1].began.Add(s.config.Keep) // a file is as old as its last line
+	}
+	if n > 0 {
+		err = s.moveSince(&plan, files, n)
+	}
+	return plan, err
+}
+
+// retired reports whether all files before next lie before the place where the kept chain begins.
+func (s *fileSink) retired(next file) bool {
+	if s.since == nil {
+		return false
+	}
+	t, err := firstTail(next)
+	return err == nil && t.seq <= s.since.Seq
+}
+
+// moveSince finds where the chain begins once the first n files are gone. Removing them must not hide that somebody else
+// has removed some before, so what is missing is noted in the chain.
+func (s *fileSink) moveSince(plan *retirement, files []file, n int) error {
+	oldest, err := firstTail(files[0])
+	if err != nil {
+		return err
+	}
+	kept, err := firstTail(files[n])
+	if err != nil {
+		return err
+	}
+	var gaps []string
+	if was := s.since; was == nil && oldest.seq > 1 || was != nil && oldest.seq > was.Seq {
+		gaps = append(gaps, fmt.Sprintf("all lines before line %d of the chain", oldest.seq))
+	}
+	for i := range n {
+		if from, to := files[i].number+1, files[i+1].number-1; from <= to {
+			gaps = append(gaps, fmt.Sprintf("files %d to %d", from, to))
+		}
+	}
+	if len(gaps) > 0 {
+		plan.gap = "missing when the files before line " + strconv.FormatUint(kept.seq, 10) + " were removed for their age or size: " + strings.Join(gaps, ", ")
+	}
+	plan.since = &since{Seq: kept.seq, Prev: hex.EncodeToString(kept.prev[:])}
+	return nil
+}
+
+func firstTail(f file) (tail, error) {
+	b, err := f.open()
+	if err != nil {
+		return tail{}, err
+	}
+	defer b.close()
+	block, err := b.next()
+	if err != nil {
+		return tail{}, fmt.Errorf("reading audit file %s: %w", f.path, err)
+	}
+	for _, line := range lines(block) {
+		if t, ok := parseTail(line); ok {
+			return t, nil
+		}
+		break
+	}
+	return tail{}, fmt.Errorf("audit file %s does not begin with a line of the log: move it away, after verifying", f.path)
+}
+
+// keeper compresses complete files and removes retired ones, beside the writer: neither may hold up a line.
+type keeper struct {
+	dir   string
+	chain string
+	log   *slog.Logger
+	wake  chan struct{} // capacity 1; closed to end
+	done  sync.WaitGroup
+
+	mu     sync.Mutex
+	remove []file
+}
+
+func newKeeper(dir, chain string, log *slog.Logger) *keeper {
+	k := &keeper{dir: dir, chain: chain, log: log, wake: make(chan struct{}, 1)}
+	k.done.Go(func() {
+		for range k.wake {
+			k.work()
+		}
+	})
+	return k
+}
+
+// tidy removes files and compresses all but the newest, soon.
+func (k *keeper) tidy(remove []file) {
+	k.mu.Lock()
+	k.remove = append(k.remove, remove...)
+	k.mu.Unlock()
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (k *keeper) close() {
+	close(k.wake)
+	k.done.Wait()
+}
+
+// remove removes f under the name it was listed with and under that of its compressed form, whichever there is by now.
+func (f file) remove() error {
+	for _, path := range []string{f.path, strings.TrimSuffix(f.path, ".gz") + ".gz"} {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing audit file: %w", err)
+		}
+	}
+	return nil
+}
+
+func (k *keeper) work() {
+	k.mu.Lock()
+	remove := k.remove
+	k.remove = nil
+	k.mu.Unlock()
+	for _, f := range remove { // oldest first, and none before the one before it: what stays must be the chain's end
+		if err := f.remove(); err != nil {
+			k.log.Warn("retired audit file stays", "error", err)
+			break
+		}
+	}
+	chains, err := listFiles(k.dir)
+	if err != nil {
+		k.log.Warn("audit files are not compressed", "error", err)
+		return
+	}
+	files := chains[k.chain]
+	for _, f := range files[:max(0, len(files)-1)] {
+		if f.gzip {
+			continue
+		}
+		if err := compress(f.path); err != nil {
+			k.log.Warn("audit file is not compressed", "error", err)
+		}
+	}
+}
+
+// compress replaces path by path.gz. At every moment one of the two is whole.
+func compress(path string) error {
+	in, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("compressing audit file: %w", err)
+	}
+	defer in.Close()
+	name := strings.TrimSuffix(path, ".jsonl") + ".gz.tmp"
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("compressing audit file: %w", err)
+	}
+	// The fastest level: most of what it leaves are hashes, which no level makes smaller.
+	zip, err := gzip.NewWriterLevel(out, gzip.BestSpeed)
+	if err == nil {
+		_, err = io.Copy(zip, in)
+		err = errors.Join(err, zip.Close(), out.Sync())
+	}
+	err = errors.Join(err, out.Close())
+	if err == nil {
+		err = os.Rename(name, path+".gz")
+	}
+	if err != nil {
+		os.Remove(name)
+		return fmt.Errorf("compressing audit file: %w", err)
+	}
+	if err := os.Remove(path); err != nil {
+		return fmt.Errorf("removing compressed audit file: %w", err)
+	}
+	return nil
+}
