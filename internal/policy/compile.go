@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"time"
@@ -233,5 +234,5 @@ func parseTime(text string) (time.Time, error) {
 
 func ruleName(source *strictyaml.Source, path []any) string {
 	f := source.Fault("", path...)
-	return fmt.Sprintf("%s:%d %s", f.File, f.Line, f.Key)
+	return fmt.Sprintf("%s:%d %s", filepath.Base(f.File), f.Line, f.Key)
 }
