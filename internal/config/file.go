@@ -173,10 +173,20 @@ type Catalog struct {
 
 // Audit says where the audit log goes.
 type Audit struct {
+	// Name is this replica's chain, and the prefix of its files: replicas that share a folder need one each. Default "audit".
+	Name string `yaml:"name"`
+	// Key is where the Ed25519 key (PEM, PKCS #8) is kept that signs checkpoints. Default: NAME.key in the sink's folder,
+	// made at the first start.
+	Key KeyFile `yaml:"key"`
 	// Sinks get every record. Default: one required file sink in audit/ below state.dir.
 	Sinks []Sink `yaml:"sinks"`
 	// Flush is the longest a read's record stays in memory. Default 1s.
 	Flush strictyaml.Duration `yaml:"flush"`
+}
+
+// KeyFile names a private key.
+type KeyFile struct {
+	File string `yaml:"file"`
 }
 
 // Sink is one place for audit records: a file sink or stdout.
@@ -192,6 +202,8 @@ type FileSink struct {
 	Dir string `yaml:"dir"`
 	// MaxSize of one file before the next is begun. Default 64MiB.
 	MaxSize strictyaml.Bytes `yaml:"max_size"`
+	// MaxAge of one file before the next is begun. Default 24h.
+	MaxAge strictyaml.Duration `yaml:"max_age"`
 	// Retention is how long ended files are kept. Default 400d.
 	Retention strictyaml.Duration `yaml:"retention"`
 	// MaxTotal bounds all files together; the oldest go first. Default 50GiB.

@@ -114,6 +114,7 @@ func (f *File) fillDefaults() {
 }
 
 func (a *Audit) fillDefaults(stateDir string) {
+	setDefault(&a.Name, "audit")
 	setDefault(&a.Flush, strictyaml.Duration(time.Second))
 	if len(a.Sinks) == 0 {
 		a.Sinks = []Sink{{File: &FileSink{Dir: filepath.Join(stateDir, "audit")}, Required: true}}
@@ -121,6 +122,7 @@ func (a *Audit) fillDefaults(stateDir string) {
 	for _, sink := range a.Sinks {
 		if sink.File != nil {
 			setDefault(&sink.File.MaxSize, 64<<20)
+			setDefault(&sink.File.MaxAge, strictyaml.Duration(24*time.Hour))
 			setDefault(&sink.File.Retention, strictyaml.Duration(400*24*time.Hour))
 			setDefault(&sink.File.MaxTotal, 50<<30)
 		}
@@ -146,7 +148,7 @@ func setDefault[T comparable](value *T, to T) {
 
 // resolvePaths makes every path absolute, so that nothing depends on the folder the gateway was started in.
 func (f *File) resolvePaths(base string) {
-	paths := []*string{&f.State.Dir, &f.Upstream.CAFile, &f.Policy.File}
+	paths := []*string{&f.State.Dir, &f.Upstream.CAFile, &f.Policy.File, &f.Audit.Key.File}
 	if f.Server.TLS != nil {
 		paths = append(paths, &f.Server.TLS.CertFile, &f.Server.TLS.KeyFile)
 	}

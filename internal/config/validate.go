@@ -225,6 +225,14 @@ func (v *validation) limits(l *Limits) {
 }
 
 func (v *validation) audit(a *Audit) {
+	if !nameForm.MatchString(a.Name) || len(a.Name) > 40 {
+		v.fault(fmt.Sprintf("%q is no name: use at most 40 lower-case letters, digits and inner dashes", a.Name), "audit", "name")
+	}
+	if a.Key.File != "" {
+		if _, err := os.Stat(a.Key.File); err != nil {
+			v.fault(err.Error(), "audit", "key", "file")
+		}
+	}
 	for i, sink := range a.Sinks {
 		switch {
 		case (sink.File != nil) == sink.Stdout:

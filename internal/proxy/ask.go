@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -41,7 +42,7 @@ func (x *exchange) errand(maxWait time.Duration) errand {
 		call:       x.call,
 		method:     x.r.Method,
 		header:     x.r.Header,
-		body:       x.body,
+		body:       &x.body,
 		credential: x.credential,
 		turn: limiter.Ask{
 			Owner:   x.credential.Owner(),
@@ -114,9 +115,21 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 				continue
 			}
 		}
+		if coding := a.response.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+			a.response.Body.Close()
+			return a, unreadable(coding)
+		}
 		a.response.Body = scrub(a.response.Body, e.credential.Secret().Reveal())
 		return a, nil
 	}
+}
+
+// unreadable refuses an answer in a coding that was not asked for: neither our credential nor what this caller may not see
+// can be looked for in it, and what a few bytes of it unpack to has no bound.
+func unreadable(coding string) error {
+	return problem.New(http.StatusBadGateway, problem.UpstreamFailed,
+		"Upstream answered in a coding that the gateway did not ask for and does not pass on. If this was a write, it may have happened: look before you repeat it.").
+		Because(fmt.Errorf("Content-Encoding %.40q", coding))
 }
 
 // observe keeps the credential's health, and says so where it changes.

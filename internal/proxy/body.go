@@ -39,8 +39,8 @@ type requestBody struct {
 	readerr error
 }
 
-func newRequestBody(r *http.Request) *requestBody {
-	b := &requestBody{rest: r.Body, length: r.ContentLength}
+func newRequestBody(r *http.Request) requestBody {
+	b := requestBody{rest: r.Body, length: r.ContentLength}
 	if r.ContentLength == 0 || r.Body == nil {
 		b.whole, b.rest = true, http.NoBody
 	}
@@ -60,6 +60,7 @@ func (b *requestBody) readAhead(n int) error {
 		b.whole = true
 		return nil
 	}
+	b.readerr = err
 	return err
 }
 

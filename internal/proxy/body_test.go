@@ -15,7 +15,8 @@ import (
 )
 
 func bodyOf(text string) *requestBody {
-	return newRequestBody(httptest.NewRequest("POST", "/", strings.NewReader(text)))
+	b := newRequestBody(httptest.NewRequest("POST", "/", strings.NewReader(text)))
+	return &b
 }
 
 func TestABodyThatDecidesIsReadInOneWayOnly(t *testing.T) {

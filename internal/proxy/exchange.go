@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -26,7 +27,7 @@ type exchange struct {
 	id     string // request id
 	call   catalog.Call
 	caller *identity.Caller
-	body   *requestBody
+	body   requestBody
 
 	request    policy.Request  // the call as policy judged it
 	decision   policy.Decision // what policy said
@@ -101,10 +102,14 @@ func (x *exchange) isRead() bool { return x.request.Effect == catalog.Read }
 // finish records how the request ended. It runs deferred, so also while a panic passes, which it leaves alone.
 func (p *Proxy) finish(x *exchange) {
 	took := time.Since(x.began)
+	if x.answer.status == 0 { // a panic is passing; the middleware answers it
+		x.answer.status, x.answer.code = http.StatusInternalServerError, problem.Internal
+	}
 	x.record.Status, x.record.Bytes = x.answer.status, x.answer.bytes
 	x.record.Outcome = x.outcome()
 	x.record.BodySHA256 = x.body.sha256()
-	if err := p.config.Audit.Outcome(context.WithoutCancel(x.r.Context()), &x.record); err != nil {
+	// The record must be kept though the client, and with it the request's context, may be gone.
+	if err := p.config.Audit.Outcome(context.Background(), &x.record); err != nil {
 		p.config.Log.Error("outcome not recorded", "request_id", x.id, "error", err)
 	}
 	p.metrics.count(answerLabels{
@@ -115,6 +120,9 @@ func (p *Proxy) finish(x *exchange) {
 		cache:     x.record.Cache,
 		decision:  x.decisionLabel(),
 	}, took)
+	if !p.config.Log.Enabled(x.r.Context(), slog.LevelDebug) {
+		return // the audit log is the record; without this check each field would be allocated for nothing
+	}
 	p.config.Log.Debug("request", "request_id", x.id, "trace_id", x.record.TraceID, "operation", x.record.Operation,
 		"team", x.record.Team, "status", x.answer.status, "outcome", x.record.Outcome, "cache", x.record.Cache, "took", took)
 }
@@ -122,8 +130,6 @@ func (p *Proxy) finish(x *exchange) {
 // outcome is the closed word for how the request ended.
 func (x *exchange) outcome() string {
 	switch {
-	case x.answer.status == 0:
-		return string(problem.Internal) // a panic is passing
 	case x.answer.code != "":
 		return string(x.answer.code)
 	case x.answer.incomplete && x.r.Context().Err() != nil:

@@ -68,7 +68,7 @@ var withheld = map[string]bool{
 func copyAnswerHeader(out, in http.Header, c *credential.Credential) {
 	secret := c.Secret().Reveal()
 	for name, values := range in {
-		if withheld[name] || namedInConnection(in, name) {
+		if withheld[name] || namedInConnection(in, name) || holds(name, secret) {
 			continue
 		}
 		for _, value := range values {
@@ -77,6 +77,11 @@ func copyAnswerHeader(out, in http.Header, c *credential.Credential) {
 			}
 		}
 	}
+}
+
+// holds reports whether a header's name, whose case net/http has changed, holds the secret.
+func holds(name, secret string) bool {
+	return len(name) >= len(secret) && strings.Contains(strings.ToLower(name), strings.ToLower(secret))
 }
 
 // namedInConnection reports whether the answer's Connection header claims the header for that one connection.

@@ -26,7 +26,8 @@ type metrics struct {
 	decisions        *prometheus.CounterVec
 	credentialHealth *prometheus.GaugeVec
 
-	answered sync.Map // answerLabels -> *answerCounters
+	mu       sync.RWMutex
+	answered map[answerLabels]*answerCounters // no sync.Map: it would allocate each key that is looked up
 }
 
 // answerLabels are the labels of a finished request.
@@ -58,6 +59,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		return h
 	}
 	m := &metrics{
+		answered:         map[answerLabels]*answerCounters{},
 		requests:         counter("gateway_requests_total", "Requests answered.", "operation", "team", "outcome", "code"),
 		duration:         histogram("gateway_request_duration_seconds", "Time from a request's header to the end of its answer.", "operation"),
 		queueWait:        histogram("gateway_queue_wait_seconds", "Time a request waited for a slot of upstream's quota.", "class"),
@@ -74,11 +76,15 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 
 // count counts a finished request.
 func (m *metrics) count(labels answerLabels, took time.Duration) {
-	known, found := m.answered.Load(labels)
-	if !found {
-		known, _ = m.answered.LoadOrStore(labels, m.resolve(labels))
+	m.mu.RLock()
+	counters := m.answered[labels]
+	m.mu.RUnlock()
+	if counters == nil {
+		counters = m.resolve(labels)
+		m.mu.Lock()
+		m.answered[labels] = counters
+		m.mu.Unlock()
 	}
-	counters := known.(*answerCounters)
 	counters.requests.Inc()
 	counters.duration.Observe(took.Seconds())
 	if counters.cache != nil {

@@ -35,7 +35,7 @@ func (p *Proxy) narrow(ctx context.Context, rules *policy.Policy, x *exchange, f
 		found.Rest.Close()
 		return found, unnarrowable(errTooLarge)
 	}
-	narrowed, err := p.config.Cache.Narrow(found.Entry, x.view(rules), func(body []byte) ([]byte, error) {
+	narrowed, err := p.config.Cache.Narrow(found.Entry, rules.View(x.caller, x.team(), x.began), func(body []byte) ([]byte, error) {
 		var err error
 		if list != catalog.NotAList {
 			if body, err = p.narrowList(ctx, rules, x, body); err != nil {
@@ -54,21 +54,6 @@ func (p *Proxy) narrow(ctx context.Context, rules *policy.Policy, x *exchange, f
 	return found, nil
 }
 
-// view names everything that narrowing decides by: the policy, who the caller is to it, the team it chose, and the time,
-// to the second, since grants end.
-func (x *exchange) view(rules *policy.Policy) string {
-	text := make([]byte, 0, 128)
-	text = append(text, rules.Version()...)
-	text = strconv.AppendInt(append(text, ' '), x.began.Unix(), 10)
-	for _, part := range [][]string{rules.Teams(x.caller), {x.team(), x.caller.Limits.Team}, x.caller.Limits.Scopes, x.caller.Limits.Projects} {
-		text = append(text, ' ')
-		for _, name := range part {
-			text = append(strconv.AppendQuote(text, name), ',')
-		}
-	}
-	return string(text)
-}
-
 // narrowList keeps the items of a list that the caller may read.
 func (p *Proxy) narrowList(ctx context.Context, rules *policy.Policy, x *exchange, body []byte) ([]byte, error) {
 	list := x.call.Op.List
@@ -81,7 +66,7 @@ func (p *Proxy) narrowList(ctx context.Context, rules *policy.Policy, x *exchang
 	}
 	var failed error
 	narrowed, _, err := narrow.List(body, list, func(item narrow.Item) bool {
-		target, err := p.itemTarget(ctx, x, item, refs)
+		target, err := p.itemTarget(ctx, rules, x, item, refs)
 		if err != nil {
 			failed = err
 			return false
@@ -95,7 +80,7 @@ func (p *Proxy) narrowList(ctx context.Context, rules *policy.Policy, x *exchang
 }
 
 // itemTarget is what an item of a list is about, in policy's terms.
-func (p *Proxy) itemTarget(ctx context.Context, x *exchange, item narrow.Item, snippetRefs map[int64]string) (policy.Target, error) {
+func (p *Proxy) itemTarget(ctx context.Context, rules *policy.Policy, x *exchange, item narrow.Item, snippetRefs map[int64]string) (policy.Target, error) {
 	switch x.call.Op.List {
 	case catalog.ListOrganizations:
 		return policy.Target{Kind: catalog.Organization, Organization: item.Organization, Resolved: true}, nil
@@ -117,8 +102,23 @@ func (p *Proxy) itemTarget(ctx context.Context, x *exchange, item narrow.Item, s
 		if organization == "" {
 			organization = x.request.Target.Organization
 		}
-		return policy.Target{Kind: catalog.Project, Project: item.Project, Organization: organization, Resolved: true}, nil
+		target := policy.Target{Kind: catalog.Project, Project: item.Project, Organization: organization, Resolved: !item.Branch}
+		if !item.Branch {
+			return target, nil
+		}
+		return p.branchTarget(ctx, rules, x, target)
 	}
+}
+
+// branchTarget adds the parent of a branch that a list of projects shows, where the policy says that it could matter.
+func (p *Proxy) branchTarget(ctx context.Context, rules *policy.Policy, x *exchange, target policy.Target) (policy.Target, error) {
+	read := p.config.Catalog.Lookup("v1-get-project")
+	if read == nil {
+		return target, nil
+	}
+	request := policy.Request{Op: read, Effect: read.Effect, Target: target}
+	err := p.resolveTarget(ctx, rules, x.caller, x.team(), &request, catalog.Target{Kind: catalog.Project, ID: target.Project}, x.began)
+	return request.Target, err
 }
 
 // snippetProjects tells which projects the snippets of a list belong to: upstream gives a number that no grant names.

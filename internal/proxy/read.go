@@ -33,33 +33,33 @@ type timing struct{ queued, upstream time.Duration }
 func (p *Proxy) read(ctx context.Context, x *exchange) (cache.Result, error) {
 	question := cacheRequest(x)
 	found := p.config.Cache.Get(question, x.began)
-	rule := cacheRule(x.call, x.request.Target)
-	errand := x.errand(p.config.MaxWait)
-	errand.method, errand.body = http.MethodGet, nil
-	var spent atomic.Pointer[timing]
-	fetch := p.fetcher(errand, &spent)
+	var err error
 	switch {
 	case found.Refresh:
-		p.config.Cache.Refresh(ctx, question, rule, fetch)
+		p.config.Cache.Refresh(ctx, question, cacheRule(x.call, x.request.Target), p.fetcher(x, nil))
 	case found.Entry == nil && found.Status == cache.NotCached:
-		x.record.Cache = found.Status.String()
-		return found, problem.New(http.StatusGatewayTimeout, problem.OnlyIfCached, "This answer is not in the cache, and Cache-Control: only-if-cached forbids to ask upstream.")
+		err = problem.New(http.StatusGatewayTimeout, problem.OnlyIfCached, "This answer is not in the cache, and Cache-Control: only-if-cached forbids to ask upstream.")
 	case found.Entry == nil:
-		patience := p.patience(x.r.Header)
-		if err := p.hopeless(x, patience); err != nil {
-			return found, err
-		}
-		waiting, cancel := context.WithTimeout(ctx, patience+p.config.Upstream.timeout)
-		defer cancel()
-		var err error
-		found, err = p.config.Cache.Fetch(waiting, question, rule, fetch)
-		x.spent(spent.Load())
-		if err != nil {
-			x.record.Cache = found.Status.String()
-			return found, p.impatient(ctx, x, err)
-		}
+		found, err = p.fetch(ctx, x, question)
 	}
 	x.record.Cache = found.Status.String()
+	return found, err
+}
+
+// fetch asks upstream for what the cache does not have, for as long as this request is willing to wait.
+func (p *Proxy) fetch(ctx context.Context, x *exchange, question cache.Request) (cache.Result, error) {
+	patience := p.patience(x.r.Header)
+	if err := p.hopeless(x, patience); err != nil {
+		return cache.Result{}, err
+	}
+	waiting, cancel := context.WithTimeout(ctx, patience+p.config.Upstream.timeout)
+	defer cancel()
+	var spent atomic.Pointer[timing]
+	found, err := p.config.Cache.Fetch(waiting, question, cacheRule(x.call, x.request.Target), p.fetcher(x, &spent))
+	x.spent(spent.Load())
+	if err != nil {
+		return found, p.impatient(ctx, x, err)
+	}
 	return found, nil
 }
 
@@ -91,14 +91,19 @@ func (p *Proxy) impatient(ctx context.Context, x *exchange, err error) error {
 	return queueTimeout(reset).Because(err)
 }
 
-// fetcher asks upstream on behalf of everyone who waits for the same answer.
-func (p *Proxy) fetcher(e errand, spent *atomic.Pointer[timing]) cache.Fetcher {
+// fetcher asks upstream on behalf of everyone who waits for the same answer. What it took is left in spent, if that is
+// not nil: the request that began the fetch may have left by then.
+func (p *Proxy) fetcher(x *exchange, spent *atomic.Pointer[timing]) cache.Fetcher {
+	e := x.errand(p.config.MaxWait)
+	e.method, e.body = http.MethodGet, nil
 	return func(ctx context.Context, fill *cache.Fill) (*cache.Answer, error) {
 		e.header = unconditional(e.header)
 		fill.Validate(e.header)
 		e.send = fill.Sent
 		a, err := p.ask(ctx, e)
-		spent.Store(&timing{queued: a.queued, upstream: a.took})
+		if spent != nil {
+			spent.Store(&timing{queued: a.queued, upstream: a.took})
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -32,13 +32,21 @@ func (p *Proxy) respond(x *exchange, found cache.Result) error {
 // tellQuota tells what this caller can still expect of the quota, with the reset in seconds: clients take it so.
 func (p *Proxy) tellQuota(x *exchange, h http.Header) {
 	limit, remaining, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
-	h["X-Ratelimit-Limit"] = []string{strconv.Itoa(limit)}
-	h["X-Ratelimit-Remaining"] = []string{strconv.Itoa(remaining)}
-	h["X-Ratelimit-Reset"] = []string{seconds(reset)}
+	values := [...]string{strconv.Itoa(limit), strconv.Itoa(remaining), seconds(reset)} // one allocation for three fields
+	h["X-Ratelimit-Limit"] = values[0:1:1]
+	h["X-Ratelimit-Remaining"] = values[1:2:2]
+	h["X-Ratelimit-Reset"] = values[2:3:3]
 }
 
-// tellTiming tells where the time went (Server-Timing). Nothing is said of what did not happen.
+// notAsked is the Server-Timing of an answer from the cache. It is shared: nobody changes it.
+var notAsked = []string{"queue;dur=0, upstream;dur=0"}
+
+// tellTiming tells where the time went (Server-Timing).
 func (p *Proxy) tellTiming(x *exchange, h http.Header) {
+	if x.record.Queue == 0 && x.record.Upstream.Duration == 0 {
+		h["Server-Timing"] = notAsked
+		return
+	}
 	text := make([]byte, 0, 48)
 	text = append(text, "queue;dur="...)
 	text = appendMilliseconds(text, x.record.Queue)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"corp.example/gateway/internal/cache"
@@ -117,7 +118,7 @@ func trailers(in http.Header, secret string) http.Header {
 	out := http.Header{}
 	for name, values := range in {
 		for _, value := range values {
-			if !withheld[name] && !bytes.Contains([]byte(value), []byte(secret)) {
+			if !withheld[name] && !holds(name, secret) && !strings.Contains(value, secret) {
 				out.Add(http.TrailerPrefix+name, value)
 			}
 		}
