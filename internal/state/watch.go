@@ -1,0 +1,28 @@
+package state
+
+import "sync"
+
+// watchers tells those who asked about writes to a table.
+type watchers struct {
+	mu      sync.RWMutex
+	byTable map[string][]func(key string)
+}
+
+func (w *watchers) add(table string, fn func(key string)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.byTable == nil {
+		w.byTable = make(map[string][]func(string))
+	}
+	w.byTable[table] = append(w.byTable[table], fn)
+}
+
+// tell runs the watchers in the writer's goroutine, so that a writer who returns knows that everybody has heard.
+func (w *watchers) tell(table, key string) {
+	w.mu.RLock()
+	fns := w.byTable[table]
+	w.mu.RUnlock()
+	for _, fn := range fns {
+		fn(key)
+	}
+}
