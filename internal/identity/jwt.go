@@ -29,7 +29,7 @@ type keySet struct {
 
 // VerifySignature implements oidc.KeySet.
 func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
-	signed, err := jose.ParseSigned(raw, allowed())
+	signed, err := jose.ParseSignedCompact(raw, allowed())
 	if err != nil {
 		return nil, errors.New("not a signed JWT of an allowed algorithm")
 	}

@@ -104,7 +104,7 @@ func TestWindowStartsWithItsFirstRequest(t *testing.T) {
 		c.expect("a fresh window", 120, 121, "ada", "project:a", getProject)
 		time.Sleep(60*time.Second - 1)
 		c.expect("its last nanosecond", 0, 1, "ada", "project:a", getProject)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		c.expect("the next window", 120, 121, "ada", "project:a", getProject)
 		if got := c.Refused(); got != 3 {
 			t.Errorf("refused %d, want 3", got)

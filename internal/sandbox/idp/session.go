@@ -36,7 +36,7 @@ func (p *Provider) refuseToken(w http.ResponseWriter) {
 
 // verify checks that a token is one of the provider's own, and returns its claims whether or not it has expired.
 func (p *Provider) verify(token string) (map[string]any, bool) {
-	signed, err := jose.ParseSigned(token, []jose.SignatureAlgorithm{RS256, ES256})
+	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{RS256, ES256})
 	if err != nil {
 		return nil, false
 	}
