@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"sandbox/idp": nil,
 	"server":      {"problem"},
 	"config":      {"catalog", "policy", "secret", "strictyaml"},
-	"portal":      {"audit", "catalog", "clientaddr", "credential", "identity", "limiter", "policy", "problem", "state"},                        // shows them
+	"portal":      {"audit", "catalog", "clientaddr", "identity", "limiter", "policy", "problem", "state", "strictyaml"},                        // shows them
 	"proxy":       {"audit", "cache", "catalog", "clientaddr", "credential", "identity", "inventory", "limiter", "narrow", "policy", "problem"}, // the line
 }
 

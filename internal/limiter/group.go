@@ -86,6 +86,7 @@ func (g *group) enter(now time.Time, s *Slot, again bool) (*waiter, error) {
 func (g *group) grant(now time.Time, l *lane, s *Slot) {
 	s.group = g
 	s.waited = now.Sub(s.asked)
+	l.noteWait(now, s.waited)
 	s.taken = s.inline[:0]
 	for _, b := range l.gates {
 		s.taken = append(s.taken, taken{b, b.take(now)})

@@ -7,6 +7,7 @@ import "time"
 type lane struct {
 	gates []*bucket
 	queue queue
+	waits *waits           // nil: nobody has waited lately
 	sides map[string]*lane // group.endpoints: what would count were counts kept per endpoint; nil where that is decided
 }
 

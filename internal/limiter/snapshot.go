@@ -13,15 +13,19 @@ import (
 type BucketState struct {
 	Owner     string
 	Scope     string
-	Class     string         // limit class
-	Operation string         // operation id; "" where the whole class in the scope shares one count
-	Limit     int            // requests per window
-	Period    time.Duration  // length of a window
-	Remaining int            // requests that may still be sent in this window
-	Reset     time.Duration  // until the next window begins; zero: none is running
-	Held      bool           // upstream answered 429 and nothing goes until Reset
-	Outsiders int            // requests of this window that others spent
-	Waiting   map[string]int // requests waiting by team; the same for all limits of one class; nil: none
+	Class     string        // limit class
+	Operation string        // operation id; "" where the whole class in the scope shares one count
+	Limit     int           // requests per window
+	Period    time.Duration // length of a window
+	Remaining int           // requests that may still be sent in this window
+	Reset     time.Duration // until the next window begins; zero: none is running
+	Held      bool          // upstream answered 429 and nothing goes until Reset
+	Outsiders int           // requests of this window that others spent
+
+	// The queue in front of it, the same for all limits of one class.
+	Waiting map[string]int  // requests waiting by team; nil: none
+	Queue   []Waiting       // of these the first few of each team, those that came first first
+	Waits   []time.Duration // the longest wait in each of the last 30 minutes, the present one last; nil: nobody waited
 }
 
 // Snapshot returns every bucket the limiter keeps, sorted by owner, scope, class, operation and period.
@@ -48,10 +52,10 @@ func (m *Memory) Snapshot() []BucketState {
 func (g *group) appendState(all []BucketState, now time.Time, k scopeKey) []BucketState {
 	for _, l := range g.lanes {
 		l.advance(now)
-		waiting := l.queue.byTeam()
+		waiting, requests, waits := l.queue.byTeam(), l.queue.requests(now), l.waits.recent(now)
 		for _, b := range l.gates {
 			s := BucketState{Owner: k.owner, Scope: k.scope, Class: b.class, Operation: b.operation,
-				Limit: b.limit, Period: b.period, Held: now.Before(b.blocked), Outsiders: b.others, Waiting: waiting}
+				Limit: b.limit, Period: b.period, Held: now.Before(b.blocked), Outsiders: b.others, Waiting: waiting, Queue: requests, Waits: waits}
 			s.Remaining, s.Reset = b.left(now, g.memory.config.Headroom)
 			all = append(all, s)
 		}

@@ -119,7 +119,13 @@ func (l *list) readItem(s *scanner, eachMember func(member) error) error {
 	}
 	for i := range l.fields {
 		f := &l.fields[i]
-		if f.name == l.required && f.inside == "" && (l.seen&(1<<i) == 0 || *f.text(&l.item) == "") {
+		if f.name != l.required || f.inside != "" {
+			continue
+		}
+		if l.seen&(1<<i) == 0 && l.resource != "" && l.item.Type == l.resource {
+			*f.text(&l.item) = l.item.ID
+		}
+		if *f.text(&l.item) == "" {
 			return s.wrong("an item without " + l.required)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 // empty.
 type Item struct {
 	ID             string // its own id: an organization's, a snippet's, a branch's, a project's
+	Type           string // what kind of resource the newer form of a list says it is: {"type": …, "id": …}
 	Project        string // ref: the project's own, or the branch's own project
 	Parent         string // ref of the branch's parent project
 	Organization   string // slug: the organization's own, or the one the project is in
@@ -28,6 +29,7 @@ type shape struct {
 	containers []string // names of the array in an answer that is an object
 	fields     []field
 	required   string // without this field an item cannot be judged
+	resource   string // an item of this type has its id in place of the required field
 	paged      bool   // "pagination" counts the items
 }
 
@@ -40,6 +42,7 @@ type field struct {
 }
 
 func (i *Item) id() *string             { return &i.ID }
+func (i *Item) kind() *string           { return &i.Type }
 func (i *Item) project() *string        { return &i.Project }
 func (i *Item) parent() *string         { return &i.Parent }
 func (i *Item) organization() *string   { return &i.Organization }
@@ -51,9 +54,10 @@ func (i *Item) branch() *bool           { return &i.Branch }
 func shapeOf(kind catalog.List) (s shape, ok bool) {
 	switch kind {
 	case catalog.ListProjects, catalog.ListOrgProjects:
-		return shape{containers: []string{"projects", "data"}, required: "ref", paged: true, fields: []field{
+		return shape{containers: []string{"projects", "data"}, required: "ref", resource: "project", paged: true, fields: []field{
 			{name: "ref", text: (*Item).project},
 			{name: "id", text: (*Item).id},
+			{name: "type", text: (*Item).kind},
 			{name: "organization_slug", text: (*Item).organization},
 			{name: "organization_id", text: (*Item).organizationID},
 			{name: "is_branch", flag: (*Item).branch},

@@ -57,6 +57,11 @@ func TestList(t *testing.T) {
 			`[{"id":"1","project_ref":"` + other + `","parent_project_ref":"` + mine + `"}]`, 1,
 		},
 		{
+			"the newer form of projects", catalog.ListOrgProjects,
+			`{"data":[{"type":"project","id":"` + other + `","attributes":{"name":"x"}},{"type":"project","id":"` + mine + `","attributes":{}}],"links":{"next":null}}`,
+			`{"data":[{"type":"project","id":"` + mine + `","attributes":{}}],"links":{"next":null}}`, 1,
+		},
+		{
 			"the only page's count is put right", catalog.ListOrgProjects,
 			`{"pagination":{"count":2,"limit":100,"offset":0},"projects":[{"ref":"` + other + `"},{"ref":"` + mine + `"}]}`,
 			`{"pagination":{"count":1,"limit":100,"offset":0},"projects":[{"ref":"` + mine + `"}]}`, 1,
@@ -115,6 +120,9 @@ func TestListRefuses(t *testing.T) {
 		{"a project's number that stands twice", catalog.ListSnippets, `{"data":[{"id":"1","project":{"id":7,"id":8}}]}`},
 		{"two lists", catalog.ListSnippets, `{"data":[],"data":[{"id":"1"}]}`},
 		{"two lists under two names", catalog.ListOrgProjects, `{"data":[],"projects":[]}`},
+		{"a resource of another kind", catalog.ListOrgProjects, `{"data":[{"type":"invoice","id":"` + mine + `"}]}`},
+		{"a resource without an id", catalog.ListOrgProjects, `{"data":[{"type":"project"}]}`},
+		{"two types", catalog.ListOrgProjects, `{"data":[{"type":"invoice","type":"project","id":"` + mine + `"}]}`},
 		{"two paginations", catalog.ListOrgProjects, `{"projects":[],"pagination":{"count":0},"pagination":{"count":0}}`},
 		{"two counts", catalog.ListOrgProjects, `{"projects":[],"pagination":{"count":0,"count":1}}`},
 		{"a count that is no number", catalog.ListOrgProjects, `{"projects":[],"pagination":{"count":"many"}}`},

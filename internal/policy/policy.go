@@ -87,6 +87,9 @@ func (p *Policy) Version() string { return p.version }
 // File returns the name the policy was loaded under.
 func (p *Policy) File() string { return p.file }
 
+// Contact returns whom to ask who belongs to no team, "" where the policy does not say.
+func (p *Policy) Contact() string { return p.contact }
+
 // Weight returns the team's share of a contended bucket, 1 for an unknown team.
 func (p *Policy) Weight(name string) int {
 	if t := p.byName[name]; t != nil {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/credential"
 	"corp.example/gateway/internal/limiter"
@@ -31,13 +33,26 @@ type errand struct {
 
 // asked is what an errand brought.
 type asked struct {
-	response *http.Response
+	response *http.Response // the last that came; its body is closed where ask failed
+	sent     bool
 	queued   time.Duration // in all its turns
 	took     time.Duration // from sending to the answer's header, the last time
 }
 
+// upstream is the part of it that is recorded.
+func (a *asked) upstream() audit.Upstream {
+	met := audit.Upstream{Duration: a.took}
+	if a.response != nil {
+		met.Status, met.RequestID = a.response.StatusCode, a.response.Header.Get("X-Request-Id")
+	}
+	return met
+}
+
 // errand describes the exchange's call upstream.
 func (x *exchange) errand(maxWait time.Duration) errand {
+	if maxWait == 0 {
+		maxWait = -1 // to the limiter zero is its own longest wait, and what is below is none
+	}
 	return errand{
 		call:       x.call,
 		method:     x.r.Method,
@@ -54,6 +69,20 @@ func (x *exchange) errand(maxWait time.Duration) errand {
 			Batch:   prefers(x.r.Header, "batch"),
 		},
 	}
+}
+
+// choose picks the credential that the call is made with. Where one reaches only some organizations, that of the project
+// must be known, though policy may not have asked for it.
+func (p *Proxy) choose(ctx context.Context, x *exchange) (*credential.Credential, error) {
+	target := credentialTarget(x.request.Target)
+	if target.Project != "" && target.Organization == "" && p.config.Credentials.WantsOrganization() {
+		project, err := p.inventory.Project(ctx, target.Project)
+		if err = unknownIsFine(err); err != nil {
+			return nil, undetermined(err)
+		}
+		target.Organization = project.Organization
+	}
+	return p.config.Credentials.Choose(x.call.Op, x.request.Effect, target, x.began)
 }
 
 // quotaScope names the quota that upstream takes a call from: the project or organization that its path or body names,
@@ -74,20 +103,20 @@ func quotaScope(call catalog.Call, target policy.Target) string {
 // ask is steps 7 to 9. The response's body is still to be read, and scrubbed of our credential.
 func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 	var a asked
-	// 7. Queue for a slot in every bucket the call spends.
-	slot, err := p.config.Limiter.Acquire(ctx, e.turn)
+	turn := func(ctx context.Context) (*limiter.Slot, error) { return p.config.Limiter.Acquire(ctx, e.turn) }
 	for {
+		// 7. Queue for a slot in every bucket the call spends.
+		slot, err := p.queue(ctx, e.call.Op, &a, turn)
 		if err != nil {
 			return a, err
 		}
-		a.queued = slot.Waited()
-		p.metrics.queueWait.WithLabelValues(e.call.Op.Class.Name).Observe(slot.Waited().Seconds())
 
 		// 8. Forward.
 		if e.send != nil && !e.send() {
 			slot.Unsent()
 			return a, context.Canceled
 		}
+		a.sent = true
 		began := time.Now()
 		a.response, err = p.config.Upstream.forward(ctx, e.method, &e.call, e.header, e.body, e.credential)
 		a.took = time.Since(began)
@@ -111,7 +140,7 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 			if e.body == nil || e.body.replayable() {
 				// Upstream refused before it acted, so the same call may be sent again in its turn.
 				discard(a.response.Body)
-				slot, err = slot.Retry(ctx)
+				turn = slot.Retry
 				continue
 			}
 		}
@@ -124,6 +153,16 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 	}
 }
 
+// queue waits for one turn. How long counts also where the turn did not come.
+func (p *Proxy) queue(ctx context.Context, op *catalog.Operation, a *asked, turn func(context.Context) (*limiter.Slot, error)) (*limiter.Slot, error) {
+	began := time.Now()
+	slot, err := turn(ctx)
+	waited := time.Since(began)
+	a.queued += waited
+	p.metrics.queueWait.WithLabelValues(op.Class.Name).Observe(waited.Seconds())
+	return slot, err
+}
+
 // unreadable refuses an answer in a coding that was not asked for: neither our credential nor what this caller may not see
 // can be looked for in it, and what a few bytes of it unpack to has no bound.
 func unreadable(coding string) error {
@@ -134,16 +173,13 @@ func unreadable(coding string) error {
 
 // observe keeps the credential's health, and says so where it changes.
 func (p *Proxy) observe(c *credential.Credential, response *http.Response) {
-	if !c.Observe(response.StatusCode, time.Now()) {
-		return
-	}
-	if c.Healthy() {
-		p.metrics.credentialHealth.WithLabelValues(c.Name()).Set(1)
+	switch {
+	case !c.Observe(response.StatusCode, time.Now()):
+	case c.Healthy():
 		p.config.Log.Info("upstream accepts the credential again", "credential", c.Name())
-		return
+	default:
+		p.config.Log.Error("upstream refused the credential: renew it", "credential", c.Name())
 	}
-	p.metrics.credentialHealth.WithLabelValues(c.Name()).Set(0)
-	p.config.Log.Error("upstream refused the credential: renew it", "credential", c.Name())
 }
 
 // discard reads the little that a refusal's body has, so that its connection can be used again.
@@ -174,12 +210,13 @@ func prefers(h http.Header, what string) bool {
 	return false
 }
 
-// preferences are the parts of the Prefer header, lower-cased and without white space.
-func preferences(h http.Header) func(yield func(string) bool) {
+// preferences are the parts of the Prefer header, lower-cased, without white space and without parameters.
+func preferences(h http.Header) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		for _, line := range h["Prefer"] {
 			for part := range strings.SplitSeq(line, ",") {
-				if !yield(strings.ToLower(strings.ReplaceAll(part, " ", ""))) {
+				part, _, _ = strings.Cut(part, ";")
+				if !yield(strings.ToLower(strings.Join(strings.Fields(part), ""))) {
 					return
 				}
 			}

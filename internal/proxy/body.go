@@ -10,6 +10,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 
 	"corp.example/gateway/internal/catalog"
@@ -31,16 +32,18 @@ const (
 
 // requestBody is a request's body on its way: a prefix read ahead, the rest still with the client.
 type requestBody struct {
-	prefix  []byte
-	whole   bool // prefix is all there is
-	rest    io.ReadCloser
-	length  int64     // as announced, -1 when chunked
-	hash    hash.Hash // nil for a read
-	readerr error
+	header http.Header // says what form it has
+	prefix []byte
+	whole  bool // prefix is all there is
+	rest   io.ReadCloser
+	length int64     // as announced, -1 when chunked
+	hashed bool      // its hash is wanted: the call is no read
+	sent   *sentBody // the last attempt to send it; nil before
+	err    error     // reading ahead failed
 }
 
 func newRequestBody(r *http.Request) requestBody {
-	b := requestBody{rest: r.Body, length: r.ContentLength}
+	b := requestBody{header: r.Header, rest: r.Body, length: r.ContentLength}
 	if r.ContentLength == 0 || r.Body == nil {
 		b.whole, b.rest = true, http.NoBody
 	}
@@ -60,19 +63,45 @@ func (b *requestBody) readAhead(n int) error {
 		b.whole = true
 		return nil
 	}
-	b.readerr = err
+	b.err = err
 	return err
 }
 
 // recordHash has what is sent from now on hashed.
-func (b *requestBody) recordHash() { b.hash = sha256.New() }
+func (b *requestBody) recordHash() { b.hashed = true }
 
-// sha256 is the hex hash of what was sent, "" for a read or an empty body.
+// sha256 is the hex hash of the body as far as it was read; "" for a read, and where nothing was.
 func (b *requestBody) sha256() string {
-	if b.hash == nil || b.length == 0 {
+	switch {
+	case !b.hashed:
 		return ""
+	case b.sent != nil && b.sent.hash != nil:
+		return b.sent.sum()
+	case b.whole && len(b.prefix) > 0:
+		return hexSHA256(b.prefix)
 	}
-	return hex.EncodeToString(b.hash.Sum(nil))
+	return ""
+}
+
+func hexSHA256(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// fault is what reading from the client failed with, nil where it did not.
+func (b *requestBody) fault() error {
+	if b.err != nil || b.sent == nil {
+		return b.err
+	}
+	return b.sent.fault()
+}
+
+// end keeps the transport, which may go on sending after it has an answer, from reading on: the body belongs to a
+// request that is over.
+func (b *requestBody) end() {
+	if b.sent != nil {
+		b.sent.end()
+	}
 }
 
 // reader gives the body to send, under guard. Called again, it starts over, which works only for a whole prefix.
@@ -80,39 +109,79 @@ func (b *requestBody) reader(guard *stallGuard) (body io.ReadCloser, length int6
 	if b.whole && len(b.prefix) == 0 {
 		return http.NoBody, 0
 	}
-	var reader io.Reader = bytes.NewReader(b.prefix)
-	length = b.length
 	if b.whole {
-		length = int64(len(b.prefix))
-	} else {
-		reader = io.MultiReader(reader, b.rest)
+		b.sent = &sentBody{source: bytes.NewReader(b.prefix), guard: guard}
+		return b.sent, int64(len(b.prefix))
 	}
-	if b.hash != nil {
-		b.hash.Reset()
-		reader = io.TeeReader(reader, b.hash)
+	b.sent = &sentBody{source: io.MultiReader(bytes.NewReader(b.prefix), b.rest), guard: guard}
+	if b.hashed {
+		b.sent.hash = sha256.New()
 	}
-	return &sentBody{Reader: reader, body: b, guard: guard}, length
+	return b.sent, b.length
 }
 
-// sentBody remembers the error that reading from the client ended with: the transport's own error would hide whose
+// sentBody is one attempt to send a body. The transport reads it on a goroutine of its own, which may outlive RoundTrip
+// and the request. It remembers the error that reading from the client ended with: the transport's own would hide whose
 // fault it was.
 type sentBody struct {
-	io.Reader
-	body  *requestBody
-	guard *stallGuard
+	source io.Reader
+	guard  *stallGuard
+
+	mu    sync.Mutex
+	hash  hash.Hash // of what was read; nil where it is not wanted or is that of a whole prefix
+	err   error
+	ended bool
 }
 
+var errRequestOver = errors.New("the request that the body belongs to is over")
+
 func (s *sentBody) Read(p []byte) (int, error) {
+	if s.over() {
+		return 0, errRequestOver
+	}
 	s.guard.rest()
-	n, err := s.Reader.Read(p)
+	n, err := s.source.Read(p)
 	s.guard.watch()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return 0, errRequestOver
+	}
+	if s.hash != nil {
+		s.hash.Write(p[:n])
+	}
 	if err != nil && err != io.EOF {
-		s.body.readerr = err
+		s.err = err
 	}
 	return n, err
 }
 
-func (s *sentBody) Close() error { return nil } // the server closes the client's body
+// Close does nothing: the server closes the client's body.
+func (s *sentBody) Close() error { return nil }
+
+func (s *sentBody) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended
+}
+
+func (s *sentBody) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}
+
+func (s *sentBody) fault() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (s *sentBody) sum() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return hex.EncodeToString(s.hash.Sum(nil))
+}
 
 // replayable reports whether the body can be sent again.
 func (b *requestBody) replayable() bool { return b.whole }
@@ -164,13 +233,17 @@ func (b *requestBody) organization(op *catalog.Operation) (string, error) {
 }
 
 // decidingFields returns the top-level fields of a JSON body, or nil where it is too large to decide anything. Where the
-// body decides, a form that another reader could take differently is refused: repeated keys, trailing data.
+// body decides, a form that another reader could take differently is refused: repeated keys, trailing data, and a header
+// by which it is no JSON at all.
 func (b *requestBody) decidingFields() (map[string]json.RawMessage, error) {
 	if err := b.readAhead(decidingBytes); err != nil {
 		return nil, err
 	}
 	if !b.whole {
 		return nil, nil
+	}
+	if !b.declaredJSON() {
+		return nil, badBody("it must be JSON in UTF-8, and its header must say so: Content-Type: application/json")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(b.prefix))
 	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
@@ -199,6 +272,20 @@ func (b *requestBody) decidingFields() (map[string]json.RawMessage, error) {
 		return nil, badBody("something follows its JSON object")
 	}
 	return fields, nil
+}
+
+// declaredJSON reports whether the header has every reader take the body for JSON in UTF-8. Upstream may read it as its
+// header says: one text can be JSON that says read_only and a form, or UTF-7, that does not.
+func (b *requestBody) declaredJSON() bool {
+	coding := b.header.Get("Content-Encoding")
+	if coding != "" && !strings.EqualFold(coding, "identity") {
+		return false
+	}
+	switch strings.ToLower(strings.ReplaceAll(b.header.Get("Content-Type"), "; ", ";")) {
+	case "application/json", "application/json;charset=utf-8", `application/json;charset="utf-8"`:
+		return true
+	}
+	return false
 }
 
 func badBody(why string) error {

@@ -15,7 +15,9 @@ import (
 )
 
 func bodyOf(text string) *requestBody {
-	b := newRequestBody(httptest.NewRequest("POST", "/", strings.NewReader(text)))
+	r := httptest.NewRequest("POST", "/", strings.NewReader(text))
+	r.Header.Set("Content-Type", "application/json")
+	b := newRequestBody(r)
 	return &b
 }
 
@@ -52,6 +54,35 @@ func TestABodyThatDecidesIsReadInOneWayOnly(t *testing.T) {
 				t.Errorf("effect %v, %v; want %v", effect, err, test.effect)
 			}
 		})
+	}
+}
+
+func TestABodyThatDecidesCannotPassForAnotherForm(t *testing.T) {
+	query := &catalog.Operation{ID: "query", Effect: catalog.Write, ReadOnlyIf: "read_only"}
+	for name, test := range map[string]struct {
+		header string
+		body   string
+		reads  bool
+	}{
+		"JSON":               {"Content-Type: application/json", `{"read_only":true}`, true},
+		"JSON in UTF-8":      {"Content-Type: application/json; charset=UTF-8", `{"read_only":true}`, true},
+		"a form":             {"Content-Type: application/x-www-form-urlencoded", `{"read_only":true,"x":"&read_only=false&query=drop"}`, false},
+		"JSON in UTF-7":      {"Content-Type: application/json; charset=utf-7", `{"read_only":true,"x":"+ACI-,+ACI-read_only+ACI-:false,+ACI-y+ACI-:+ACI-"}`, false},
+		"two charsets":       {"Content-Type: application/json; charset=utf-8; charset=utf-7", `{"read_only":true}`, false},
+		"a list of types":    {"Content-Type: application/json, text/plain", `{"read_only":true}`, false},
+		"nothing said":       {"Accept: */*", `{"read_only":true}`, false},
+		"said to be encoded": {"Content-Encoding: gzip", `{"read_only":true}`, false},
+	} {
+		b := bodyOf(test.body)
+		key, value, _ := strings.Cut(test.header, ": ")
+		if key == "Accept" {
+			b.header.Del("Content-Type")
+		}
+		b.header.Set(key, value)
+		effect, err := b.effect(query)
+		if reads := err == nil && effect == catalog.Read; reads != test.reads || !reads && problem.From(err).Code != problem.BadRequest {
+			t.Errorf("%s: effect %v, %v; want it taken as a read: %v", name, effect, err, test.reads)
+		}
 	}
 }
 
@@ -110,4 +141,23 @@ func TestAnEmptyBodyIsSentWithoutOne(t *testing.T) {
 func restingGuard() *stallGuard {
 	_, cancel := context.WithCancelCause(context.Background())
 	return newStallGuard(time.Hour, cancel)
+}
+
+func TestABodyIsNotReadWhenItsRequestIsOver(t *testing.T) {
+	b := bodyOf("some text")
+	b.recordHash()
+	reader, _ := b.reader(restingGuard())
+	if _, err := io.ReadFull(reader, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	b.end()
+	if n, err := reader.Read(make([]byte, 4)); n != 0 || err != errRequestOver {
+		t.Errorf("read %d, %v: the client's connection serves its next request by now", n, err)
+	}
+	if got, want := b.sha256(), hexSHA256([]byte("some")); got != want {
+		t.Errorf("hash %s, want that of what was read", got)
+	}
+	if b.fault() != nil {
+		t.Errorf("the client's fault is %v, want none", b.fault())
+	}
 }

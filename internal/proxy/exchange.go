@@ -34,14 +34,14 @@ type exchange struct {
 	credential *credential.Credential
 	record     audit.Record
 	answer     answer
+	served     bool // the line has returned; where it has not when finish runs, a panic is passing
 }
 
 // answer is what the client was told.
 type answer struct {
-	status     int
-	bytes      int64
-	incomplete bool // the body broke off
-	code       problem.Code
+	status int
+	bytes  int64
+	code   problem.Code // "" unless the gateway refused, failed or cut the answer
 }
 
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
@@ -50,7 +50,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		RequestID: x.id,
 		TraceID:   traceID(r),
 		Method:    r.Method,
-		Path:      r.URL.EscapedPath(),
+		Path:      r.RequestURI, // as received; the log cuts the query off
 		Client:    audit.Client{IP: p.config.TrustedProxies.Of(r), UserAgent: r.UserAgent()},
 	}
 	return x
@@ -93,7 +93,7 @@ func (x *exchange) resolved(request policy.Request) {
 func (x *exchange) decided(d policy.Decision) {
 	x.decision = d
 	x.record.Team = d.Team
-	x.record.Decision = audit.Decision{Allow: d.Allow, Rule: d.Rule, Reason: d.Reason}
+	x.record.Decision = audit.Decision{Allow: d.Allow, Rule: d.Rule, Reason: d.Reason, Shadow: d.Shadow.Rule}
 }
 
 // isRead reports whether the call changes nothing.
@@ -102,8 +102,12 @@ func (x *exchange) isRead() bool { return x.request.Effect == catalog.Read }
 // finish records how the request ended. It runs deferred, so also while a panic passes, which it leaves alone.
 func (p *Proxy) finish(x *exchange) {
 	took := time.Since(x.began)
-	if x.answer.status == 0 { // a panic is passing; the middleware answers it
-		x.answer.status, x.answer.code = http.StatusInternalServerError, problem.Internal
+	x.body.end()
+	if !x.served {
+		x.answer.code = problem.Internal
+		if x.answer.status == 0 {
+			x.answer.status = http.StatusInternalServerError // by the middleware that recovers from the panic
+		}
 	}
 	x.record.Status, x.record.Bytes = x.answer.status, x.answer.bytes
 	x.record.Outcome = x.outcome()
@@ -120,6 +124,7 @@ func (p *Proxy) finish(x *exchange) {
 		cache:     x.record.Cache,
 		decision:  x.decisionLabel(),
 	}, took)
+	p.shadowed(x)
 	if !p.config.Log.Enabled(x.r.Context(), slog.LevelDebug) {
 		return // the audit log is the record; without this check each field would be allocated for nothing
 	}
@@ -132,10 +137,6 @@ func (x *exchange) outcome() string {
 	switch {
 	case x.answer.code != "":
 		return string(x.answer.code)
-	case x.answer.incomplete && x.r.Context().Err() != nil:
-		return string(problem.ClientGone)
-	case x.answer.incomplete:
-		return string(problem.UpstreamFailed)
 	case x.answer.status >= 400:
 		return "upstream_error"
 	default:
@@ -154,19 +155,24 @@ func (x *exchange) decisionLabel() string {
 	}
 }
 
-// fail answers with the problem in err, unless the answer has begun or nobody is there to read it.
+// fail answers with the problem in err. Where the answer has begun it is cut, so that a part is not taken for the whole;
+// and where the client has left the connection is, since net/http would answer 200 for a handler that wrote nothing.
 func (p *Proxy) fail(x *exchange, err error) {
 	found := problem.From(p.translate(x, err))
 	x.answer.code = found.Code
 	if found.Err != nil {
 		p.config.Log.Log(x.r.Context(), levelOf(found), "request failed", "request_id", x.id, "operation", x.record.Operation, "code", found.Code, "error", found.Err)
 	}
-	if x.answer.status != 0 {
-		panic(http.ErrAbortHandler) // the answer has begun: cutting it is all that is left to tell the client
+	begun := x.answer.status != 0
+	if !begun {
+		x.answer.status = found.Status
 	}
-	x.answer.status = found.Status
-	if found.Code == problem.ClientGone {
-		return
+	if begun || found.Code == problem.ClientGone {
+		panic(http.ErrAbortHandler)
+	}
+	if x.credential != nil { // the call has a quota: a client that is told to wait for it may look at either header
+		p.tellQuota(x, x.w.Header())
+		p.tellTiming(x, x.w.Header())
 	}
 	x.answer.bytes = int64(problem.Write(x.w, x.id, found))
 }
@@ -174,14 +180,20 @@ func (p *Proxy) fail(x *exchange, err error) {
 // translate gives errors of the client's making their own answer.
 func (p *Proxy) translate(x *exchange, err error) error {
 	var tooLarge *http.MaxBytesError
+	fault := x.body.fault()
 	switch {
-	case errors.As(err, &tooLarge):
+	case errors.As(err, &tooLarge), errors.As(fault, &tooLarge):
 		return problem.New(http.StatusRequestEntityTooLarge, problem.TooLarge, "The request body is over the gateway's limit of %d bytes. The platform team can raise server.max_body.", tooLarge.Limit)
 	case x.r.Context().Err() != nil:
-		return problem.New(499, problem.ClientGone, "The client left before its answer.").Because(err)
-	case x.body.readerr != nil:
+		return clientGone(err)
+	case fault != nil:
 		return problem.New(http.StatusBadRequest, problem.BadRequest, "The request body broke off or came too slowly.").Because(err)
 	default:
 		return err
 	}
+}
+
+// clientGone is the end of a request whose client left or takes no more of its answer. Nobody reads its text.
+func clientGone(err error) error {
+	return problem.New(499, problem.ClientGone, "The client left before the end of its answer.").Because(err)
 }

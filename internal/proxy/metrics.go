@@ -3,6 +3,7 @@ package proxy
 import (
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,6 +11,7 @@ import (
 	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/cache"
 	"corp.example/gateway/internal/catalog"
+	"corp.example/gateway/internal/credential"
 	"corp.example/gateway/internal/limiter"
 )
 
@@ -24,7 +26,8 @@ type metrics struct {
 	upstreamLimited  prometheus.Counter
 	cacheRequests    *prometheus.CounterVec
 	decisions        *prometheus.CounterVec
-	credentialHealth *prometheus.GaugeVec
+
+	lastAnswer atomic.Pointer[LastAnswer]
 
 	mu       sync.RWMutex
 	answered map[answerLabels]*answerCounters // no sync.Map: it would allocate each key that is looked up
@@ -62,15 +65,14 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		answered:         map[answerLabels]*answerCounters{},
 		requests:         counter("gateway_requests_total", "Requests answered.", "operation", "team", "outcome", "code"),
 		duration:         histogram("gateway_request_duration_seconds", "Time from a request's header to the end of its answer.", "operation"),
-		queueWait:        histogram("gateway_queue_wait_seconds", "Time a request waited for a slot of upstream's quota.", "class"),
+		queueWait:        histogram("gateway_queue_wait_seconds", "Time a request waited for a slot of upstream's quota, whether or not it came.", "class"),
 		upstreamRequests: counter("gateway_upstream_requests_total", "Requests sent upstream, by the status of the answer (0: none came).", "operation", "code"),
 		upstreamDuration: histogram("gateway_upstream_duration_seconds", "Time from sending a request upstream to the header of its answer.", "operation"),
-		cacheRequests:    counter("gateway_cache_requests_total", "Cacheable reads by how they were served.", "status"),
-		decisions:        counter("gateway_policy_decisions_total", "Decisions of the policy.", "decision"),
-		credentialHealth: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gateway_credential_healthy", Help: "1 while upstream accepts the credential."}, []string{"credential"}),
+		cacheRequests:    counter("gateway_cache_requests_total", "Calls by how the cache served them; bypass: it stayed out of it, as of every write.", "status"),
+		decisions:        counter("gateway_policy_decisions_total", "Decisions of the policy; shadow_allow and shadow_deny: what a rule on trial would have decided otherwise.", "decision"),
 		upstreamLimited:  prometheus.NewCounter(prometheus.CounterOpts{Name: "gateway_upstream_rate_limited_total", Help: "429 answers from upstream; the queue is there to keep this at 0."}),
 	}
-	registry.MustRegister(m.credentialHealth, m.upstreamLimited)
+	registry.MustRegister(m.upstreamLimited)
 	return m
 }
 
@@ -113,20 +115,23 @@ func (m *metrics) resolve(labels answerLabels) *answerCounters {
 func (m *metrics) upstreamAnswered(op *catalog.Operation, status int, took time.Duration) {
 	m.upstreamRequests.WithLabelValues(op.ID, strconv.Itoa(status)).Inc()
 	m.upstreamDuration.WithLabelValues(op.ID).Observe(took.Seconds())
+	m.lastAnswer.Store(&LastAnswer{Status: status, At: time.Now()})
 }
 
 // state is the metrics that are read from the parts that keep the state, at each scrape.
 type state struct {
-	cache   *cache.Cache
-	limiter *limiter.Memory
-	audit   *audit.Log
+	cache       *cache.Cache
+	limiter     *limiter.Memory
+	audit       *audit.Log
+	credentials *credential.Set
 }
 
 var (
-	cacheBytes   = prometheus.NewDesc("gateway_cache_bytes", "Memory the cache's entries take.", nil, nil)
-	cacheEntries = prometheus.NewDesc("gateway_cache_entries", "Answers the cache holds.", nil, nil)
-	queueDepth   = prometheus.NewDesc("gateway_queue_depth", "Requests waiting for a slot of upstream's quota.", []string{"class"}, nil)
-	auditRecords = prometheus.NewDesc("gateway_audit_records_total", "Records of the audit log by what became of them.", []string{"sink", "result"}, nil)
+	cacheBytes       = prometheus.NewDesc("gateway_cache_bytes", "Memory the cache's entries take.", nil, nil)
+	cacheEntries     = prometheus.NewDesc("gateway_cache_entries", "Answers the cache holds.", nil, nil)
+	queueDepth       = prometheus.NewDesc("gateway_queue_depth", "Requests waiting for a slot of upstream's quota.", []string{"class"}, nil)
+	auditRecords     = prometheus.NewDesc("gateway_audit_records_total", "Records of the audit log by what became of them.", []string{"sink", "result"}, nil)
+	credentialHealth = prometheus.NewDesc("gateway_credential_healthy", "1 while upstream accepts the credential.", []string{"credential"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -135,6 +140,7 @@ func (s state) Describe(out chan<- *prometheus.Desc) {
 	out <- cacheEntries
 	out <- queueDepth
 	out <- auditRecords
+	out <- credentialHealth
 }
 
 // Collect implements prometheus.Collector.
@@ -153,6 +159,13 @@ func (s state) Collect(out chan<- prometheus.Metric) {
 		for result, n := range map[string]uint64{"recorded": sink.Recorded, "failed": sink.Failed, "dropped": sink.Dropped} {
 			out <- prometheus.MustNewConstMetric(auditRecords, prometheus.CounterValue, float64(n), name, result)
 		}
+	}
+	for _, c := range s.credentials.All() {
+		healthy := 0.0
+		if c.Healthy() { // read at each scrape: a replaced secret counts as good before upstream has seen it
+			healthy = 1
+		}
+		out <- prometheus.MustNewConstMetric(credentialHealth, prometheus.GaugeValue, healthy, c.Name())
 	}
 }
 

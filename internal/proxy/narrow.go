@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -64,14 +65,25 @@ func (p *Proxy) narrowList(ctx context.Context, rules *policy.Policy, x *exchang
 			return nil, err
 		}
 	}
+	return p.narrowItems(ctx, rules, x, refs, func(keep func(narrow.Item) bool) ([]byte, error) {
+		narrowed, _, err := narrow.List(body, list, keep)
+		return narrowed, err
+	})
+}
+
+// narrowItems runs cut with the judgement of each item. refs are the projects of snippets by upstream's numbers.
+func (p *Proxy) narrowItems(ctx context.Context, rules *policy.Policy, x *exchange, refs map[int64]string, cut func(keep func(narrow.Item) bool) ([]byte, error)) ([]byte, error) {
 	var failed error
-	narrowed, _, err := narrow.List(body, list, func(item narrow.Item) bool {
+	narrowed, err := cut(func(item narrow.Item) bool {
+		if failed != nil {
+			return false
+		}
 		target, err := p.itemTarget(ctx, rules, x, item, refs)
 		if err != nil {
 			failed = err
 			return false
 		}
-		return rules.Visible(x.caller, x.team(), list, target, x.began)
+		return rules.Visible(x.caller, x.team(), x.call.Op.List, target, x.began)
 	})
 	if failed != nil {
 		return nil, failed
@@ -79,57 +91,67 @@ func (p *Proxy) narrowList(ctx context.Context, rules *policy.Policy, x *exchang
 	return narrowed, err
 }
 
+// legible refuses a list that narrowing could not read before it is stored: everybody would be refused by it until it
+// ends, while the answer before it may still do.
+func legible(op *catalog.Operation, answer *cache.Answer) error {
+	if op.List == catalog.NotAList || answer.Status != http.StatusOK || answer.Rest != nil {
+		return nil
+	}
+	if _, _, err := narrow.List(answer.Body, op.List, func(narrow.Item) bool { return true }); err != nil {
+		return unnarrowable(err)
+	}
+	return nil
+}
+
 // itemTarget is what an item of a list is about, in policy's terms.
-func (p *Proxy) itemTarget(ctx context.Context, rules *policy.Policy, x *exchange, item narrow.Item, snippetRefs map[int64]string) (policy.Target, error) {
+func (p *Proxy) itemTarget(ctx context.Context, rules *policy.Policy, x *exchange, item narrow.Item, refs map[int64]string) (policy.Target, error) {
 	switch x.call.Op.List {
 	case catalog.ListOrganizations:
 		return policy.Target{Kind: catalog.Organization, Organization: item.Organization, Resolved: true}, nil
 	case catalog.ListBranches:
-		return policy.Target{Kind: catalog.Branch, Project: item.Project, Parent: item.Parent, Organization: x.request.Target.Organization, Branch: item.Branch, Resolved: true}, nil
+		return policy.Target{Kind: catalog.Branch, Project: item.Project, Parent: item.Parent, Organization: x.request.Target.Organization, Branch: true, Resolved: true}, nil
 	case catalog.ListSnippets:
 		number, err := strconv.ParseInt(item.ProjectNumber, 10, 64)
-		ref, known := snippetRefs[number]
+		ref, known := refs[number]
 		if err != nil || !known {
-			return policy.Target{Kind: catalog.Snippet}, nil // of a project that the caller has no grant for
+			return policy.Target{Kind: catalog.Snippet}, nil // of a project that the caller's grants do not name
 		}
-		project, err := p.inventory.Project(ctx, ref)
-		if err = unknownIsFine(err); err != nil {
-			return policy.Target{}, err
-		}
-		return policy.Target{Kind: catalog.Snippet, Project: ref, Organization: project.Organization, Resolved: true}, nil
+		return p.itemFacts(ctx, rules, x, readSnippet, policy.Target{Kind: catalog.Snippet, Project: ref})
+	case catalog.ListOrgProjects:
+		// This list shows branches among the projects; the newer form of it does not say which they are.
+		return p.itemFacts(ctx, rules, x, readProject, policy.Target{Kind: catalog.Project, Project: item.Project, Organization: x.request.Target.Organization, Branch: item.Branch})
 	default:
-		organization := item.Organization
-		if organization == "" {
-			organization = x.request.Target.Organization
-		}
-		target := policy.Target{Kind: catalog.Project, Project: item.Project, Organization: organization, Resolved: !item.Branch}
-		if !item.Branch {
-			return target, nil
-		}
-		return p.branchTarget(ctx, rules, x, target)
+		return policy.Target{Kind: catalog.Project, Project: item.Project, Organization: cmp.Or(item.Organization, item.OrganizationID), Resolved: true}, nil
 	}
 }
 
-// branchTarget adds the parent of a branch that a list of projects shows, where the policy says that it could matter.
-func (p *Proxy) branchTarget(ctx context.Context, rules *policy.Policy, x *exchange, target policy.Target) (policy.Target, error) {
-	read := p.config.Catalog.Lookup("v1-get-project")
-	if read == nil {
-		return target, nil
+// The operations that read one item of a list of projects and of snippets: policy judges items by them.
+const (
+	readProject = "v1-get-project"
+	readSnippet = "v1-get-a-snippet"
+)
+
+// itemFacts adds to an item's target what reading that item alone would look up: whose branch its project is, and which
+// organization it is in.
+func (p *Proxy) itemFacts(ctx context.Context, rules *policy.Policy, x *exchange, read string, target policy.Target) (policy.Target, error) {
+	op := p.config.Catalog.Lookup(read)
+	if op == nil {
+		return target, nil // policy knows no operation that reads it, so nobody sees it
 	}
-	request := policy.Request{Op: read, Effect: read.Effect, Target: target}
-	err := p.resolveTarget(ctx, rules, x.caller, x.team(), &request, catalog.Target{Kind: catalog.Project, ID: target.Project}, x.began)
+	request := policy.Request{Op: op, Effect: op.Effect, Target: target}
+	err := p.resolveTarget(ctx, rules, x.caller, x.team(), &request, catalog.Target{Kind: target.Kind}, x.began)
 	return request.Target, err
 }
 
 // snippetProjects tells which projects the snippets of a list belong to: upstream gives a number that no grant names.
-// Only projects that the caller's grants could reach are looked at.
+// Only projects that the caller's grants name are looked at, and none where it makes no difference.
 func (p *Proxy) snippetProjects(ctx context.Context, rules *policy.Policy, x *exchange, body []byte) (map[int64]string, error) {
-	read := p.config.Catalog.Lookup("v1-get-a-snippet")
+	read := p.config.Catalog.Lookup(readSnippet)
 	if read == nil {
 		return nil, errors.New("the catalogue cannot read a snippet")
 	}
 	wants := rules.Wants(x.caller, x.team(), policy.Request{Op: read, Effect: read.Effect, Target: policy.Target{Kind: catalog.Snippet}}, x.began)
-	if wants.None() && !wants.Any {
+	if wants.None() {
 		return nil, nil
 	}
 	var numbers []int64

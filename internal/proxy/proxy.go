@@ -49,6 +49,7 @@ type Proxy struct {
 	inventory *inventory.Inventory
 	policy    atomic.Pointer[policy.Policy]
 	metrics   *metrics
+	shadows   shadows
 }
 
 // New builds the line. Rules are the first policy; SetPolicy replaces it.
@@ -57,10 +58,7 @@ func New(config Config, rules *policy.Policy) *Proxy {
 	p := &Proxy{config: config, metrics: newMetrics(config.Registry)}
 	p.inventory = inventory.New(p.lookUp)
 	p.policy.Store(rules)
-	config.Registry.MustRegister(state{config.Cache, config.Limiter, config.Audit})
-	for _, c := range config.Credentials.All() {
-		p.metrics.credentialHealth.WithLabelValues(c.Name()).Set(1)
-	}
+	config.Registry.MustRegister(state{config.Cache, config.Limiter, config.Audit, config.Credentials})
 	return p
 }
 

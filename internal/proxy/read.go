@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
 	"time"
 
+	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/cache"
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/inventory"
@@ -26,8 +28,11 @@ func (p *Proxy) buffered(x *exchange) bool {
 	return op.Cache.TTL > 0 || op.List != catalog.NotAList || len(op.SecretBody) > 0
 }
 
-// timing is what one fetch spent; the fetch may end after the request that began it.
-type timing struct{ queued, upstream time.Duration }
+// timing is what one fetch spent and met; the fetch may end after the request that began it.
+type timing struct {
+	queued   time.Duration
+	upstream audit.Upstream
+}
 
 // read is steps 6 to 10 for a buffered read: look it up, and on a miss fetch it once for all who ask the same.
 func (p *Proxy) read(ctx context.Context, x *exchange) (cache.Result, error) {
@@ -53,14 +58,29 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, question cache.Request) 
 		return cache.Result{}, err
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience+p.config.Upstream.timeout)
-	defer cancel()
 	var spent atomic.Pointer[timing]
 	found, err := p.config.Cache.Fetch(waiting, question, cacheRule(x.call, x.request.Target), p.fetcher(x, &spent))
 	x.spent(spent.Load())
+	if found.Rest == nil {
+		cancel()
+	} else {
+		found.Rest = ending{found.Rest, cancel} // what is too large for the cache still streams
+	}
 	if err != nil {
-		return found, p.impatient(ctx, x, err)
+		return found, p.impatient(ctx, x, err, spent.Load() != nil)
 	}
 	return found, nil
+}
+
+// ending is the rest of an answer whose context ends with it.
+type ending struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (e ending) Close() error {
+	defer e.cancel()
+	return e.ReadCloser.Close()
 }
 
 // hopeless refuses at once a request that is willing to wait for less time than passes before there is any quota. The
@@ -82,10 +102,14 @@ func queueTimeout(retryAfter time.Duration) *problem.Error {
 	return refusal
 }
 
-// impatient turns the end of this request's own patience into an honest 429.
-func (p *Proxy) impatient(ctx context.Context, x *exchange, err error) error {
+// impatient turns the end of this request's own patience into an honest 429; or 504 where its turn had come and upstream
+// took so long.
+func (p *Proxy) impatient(ctx context.Context, x *exchange, err error, turned bool) error {
 	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) || errors.As(err, new(*problem.Error)) {
 		return err
+	}
+	if turned {
+		return unanswered(err)
 	}
 	_, _, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
 	return queueTimeout(reset).Because(err)
@@ -97,23 +121,26 @@ func (p *Proxy) fetcher(x *exchange, spent *atomic.Pointer[timing]) cache.Fetche
 	e := x.errand(p.config.MaxWait)
 	e.method, e.body = http.MethodGet, nil
 	return func(ctx context.Context, fill *cache.Fill) (*cache.Answer, error) {
-		e.header = unconditional(e.header)
+		e.header = shareable(e.header)
 		fill.Validate(e.header)
 		e.send = fill.Sent
 		a, err := p.ask(ctx, e)
 		if spent != nil {
-			spent.Store(&timing{queued: a.queued, upstream: a.took})
+			spent.Store(&timing{queued: a.queued, upstream: a.upstream()})
 		}
 		if err != nil {
 			return nil, err
 		}
 		header := http.Header{}
 		copyAnswerHeader(header, a.response.Header, e.credential)
-		localLocation(header, p.config.Upstream.base.String(), p.config.PublicURL)
+		localLocation(header, p.config.Upstream.origin(), p.config.PublicURL)
 		a.response.Header = header
 		answer, err := p.config.Cache.Read(a.response)
 		if err != nil {
 			return nil, unanswered(err)
+		}
+		if err := legible(e.call.Op, answer); err != nil {
+			return nil, err
 		}
 		if answer.Status == http.StatusOK && answer.Rest == nil {
 			p.inventory.Learn(e.call.Op, e.call.Target, answer.Body)
@@ -122,20 +149,22 @@ func (p *Proxy) fetcher(x *exchange, spent *atomic.Pointer[timing]) cache.Fetche
 	}
 }
 
-// unconditional is a copy of the client's header without its own conditions: the cache answers those.
-func unconditional(h http.Header) http.Header {
-	own := h.Clone()
-	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
-		delete(own, name)
+// shareable is a copy of the client's header for a question that others share the answer of: without the client's own
+// conditions, which the cache answers, and without what describes a body or a write. Upstream has no use for those here,
+// and as they select nothing, whatever it made of them would be stored for everybody.
+func shareable(h http.Header) http.Header {
+	shared := h.Clone()
+	for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "Content-Type", "Content-Encoding", "Idempotency-Key"} {
+		delete(shared, name)
 	}
-	return own
+	return shared
 }
 
 func (x *exchange) spent(t *timing) {
 	if t == nil {
 		return // somebody else's fetch brought the answer
 	}
-	x.record.Queue, x.record.Upstream.Duration = t.queued, t.upstream
+	x.record.Queue, x.record.Upstream = t.queued, t.upstream
 }
 
 // lookUp is how the inventory asks: the same cache, queue and credentials, in nobody's name.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -61,21 +60,35 @@ func (p *Proxy) resolveTarget(ctx context.Context, rules *policy.Policy, caller 
 	if wants.None() && !wants.Any {
 		return nil
 	}
-	err := p.resolveFacts(ctx, &request.Target, named, wants)
-	request.Target.Resolved = err == nil
-	return err
+	if err := p.resolveFacts(ctx, &request.Target, named, wants); err != nil {
+		return undetermined(err)
+	}
+	request.Target.Resolved = true
+	return nil
+}
+
+// undetermined refuses a call about which upstream could not be asked: a look-up that failed is no "no", nor a "yes".
+func undetermined(err error) error {
+	if errors.As(err, new(*problem.Error)) {
+		return err
+	}
+	return problem.New(http.StatusBadGateway, problem.UpstreamFailed, "Upstream could not be asked what your call is about, which decides whether you may make it. Try again.").Because(err)
 }
 
 // resolveFacts fills in what wants asks for.
 func (p *Proxy) resolveFacts(ctx context.Context, target *policy.Target, named catalog.Target, wants policy.Wants) error {
 	switch {
 	case named.Kind == catalog.Branch:
-		branch, err := p.inventory.Branch(ctx, named.ID, candidates(wants))
+		within := candidates(wants)
+		if wants.Any {
+			within = nil // any branch is granted, and what a write to it touches must be known
+		}
+		branch, err := p.inventory.Branch(ctx, named.ID, within)
 		if err != nil {
 			return unknownIsFine(err)
 		}
 		target.Project, target.Parent, target.Branch = branch.Ref, branch.Parent, branch.Ref != branch.Parent
-	case named.Kind == catalog.Snippet && wants.Project:
+	case named.Kind == catalog.Snippet && target.Project == "" && !wants.None():
 		ref, err := p.inventory.Snippet(ctx, named.ID, candidates(wants))
 		if err != nil {
 			return unknownIsFine(err)
@@ -87,8 +100,8 @@ func (p *Proxy) resolveFacts(ctx context.Context, target *policy.Target, named c
 	if target.Project == "" {
 		return nil
 	}
-	if wants.Parent && target.Parent == "" {
-		branch, err := p.inventory.Branch(ctx, target.Project, candidates(wants))
+	if wants.Parent && target.Parent == "" && len(wants.Candidates) > 0 {
+		branch, err := p.inventory.Branch(ctx, target.Project, wants.Candidates)
 		if err = unknownIsFine(err); err != nil {
 			return err
 		}
@@ -121,12 +134,13 @@ func (p *Proxy) resolveMember(ctx context.Context, target *policy.Target, refs [
 	return nil
 }
 
-// candidates is where to look: nowhere else where only those can matter, everywhere (nil) where every target is granted.
+// candidates is where to look for a branch or snippet: nowhere else where only those projects can matter, and everywhere
+// (nil) where rules name organizations, any of whose projects it may be of.
 func candidates(wants policy.Wants) []string {
-	if wants.Any {
+	if len(wants.Organizations) > 0 {
 		return nil
 	}
-	return slices.Clip(wants.Candidates)
+	return wants.Candidates
 }
 
 // unknownIsFine takes "there is no such thing" off an error: policy judges what nobody knows as not granted.

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"errors"
+	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -10,7 +11,7 @@ import (
 	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/cache"
 	"corp.example/gateway/internal/identity"
-	"corp.example/gateway/internal/problem"
+	"corp.example/gateway/internal/policy"
 )
 
 // respond is step 12 for a buffered read.
@@ -18,15 +19,35 @@ func (p *Proxy) respond(x *exchange, found cache.Result) error {
 	h := x.w.Header()
 	p.tellQuota(x, h)
 	p.tellTiming(x, h)
-	status, written, err := found.Respond(x.w, x.r, x.began)
-	x.answer.status, x.answer.bytes = status, written
-	if x.record.Cache != cache.Hit.String() && x.record.Cache != cache.Stale.String() {
-		x.record.Upstream.Status = found.Entry.Status()
+	var rest *watchedBody
+	if found.Rest != nil {
+		rest = &watchedBody{ReadCloser: found.Rest}
+		found.Rest = rest
 	}
-	if err != nil {
-		return p.cut(x, err)
+	var err error
+	x.answer.status, x.answer.bytes, err = found.Respond(x.w, x.r, x.began)
+	switch {
+	case err == nil:
+		return nil
+	case rest != nil && rest.err != nil:
+		return unanswered(rest.err)
+	default:
+		return clientGone(err)
 	}
-	return nil
+}
+
+// watchedBody remembers what reading it failed with, so that upstream's fault is told from the client's.
+type watchedBody struct {
+	io.ReadCloser
+	err error
+}
+
+func (b *watchedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF {
+		b.err = err
+	}
+	return n, err
 }
 
 // tellQuota tells what this caller can still expect of the quota, with the reset in seconds: clients take it so.
@@ -77,15 +98,19 @@ func (p *Proxy) refuseStranger(x *exchange, err error) error {
 	return err
 }
 
-// answerProfile answers GET /v1/profile: the caller's own identity, never the shared account's.
-func (p *Proxy) answerProfile(x *exchange) error {
-	x.record.Target = audit.Target{Kind: "account"}
-	x.record.Decision = audit.Decision{Allow: true, Rule: "built in: everybody may see who they are"}
+// answerHere answers a call that never goes upstream: one that is refused to everybody, or GET /v1/profile with the
+// caller's own identity, never the shared account's.
+func (p *Proxy) answerHere(rules *policy.Policy, x *exchange) error {
+	x.resolved(policy.Request{Op: x.call.Op, Effect: x.call.Op.Effect, Target: namedTarget(x.call.Target)})
+	x.decided(rules.Decide(x.caller, x.team(), x.request, x.began))
+	if !x.decision.Allow {
+		return denied(x)
+	}
 	x.answer.status = http.StatusOK
 	n, err := writeJSON(x.w, x.r, profileOf(x.caller))
 	x.answer.bytes = n
 	if err != nil {
-		return problem.New(499, problem.ClientGone, "The client left.").Because(err)
+		return clientGone(err)
 	}
 	return nil
 }

@@ -1,16 +1,14 @@
 package proxy
 
-import (
-	"net/http"
-
-	"corp.example/gateway/internal/problem"
-)
+import "net/http"
 
 // ServeHTTP answers one call of the proxied API.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := p.begin(w, r)
 	defer p.finish(x)
-	if err := p.serve(x); err != nil {
+	err := p.serve(x)
+	x.served = true
+	if err != nil {
 		p.fail(x, err)
 	}
 }
@@ -32,15 +30,12 @@ func (p *Proxy) serve(x *exchange) error {
 	if unparsed != nil {
 		return unparsed
 	}
-	if call.Op.Refused != "" {
-		return problem.New(http.StatusForbidden, problem.Denied, "%s", call.Op.Refused)
-	}
-	if call.Op.Local {
-		return p.answerProfile(x)
+	rules := p.policy.Load()
+	if call.Op.Refused != "" || call.Op.Local {
+		return p.answerHere(rules, x)
 	}
 
 	// 3. Resolve. What the call is about, where neither path nor body says it all.
-	rules := p.policy.Load()
 	request, err := p.resolve(ctx, rules, x)
 	if err != nil {
 		return err
@@ -52,7 +47,7 @@ func (p *Proxy) serve(x *exchange) error {
 	if !x.decision.Allow {
 		return denied(x)
 	}
-	if x.credential, err = p.config.Credentials.Choose(call.Op, request.Effect, credentialTarget(request.Target), x.began); err != nil {
+	if x.credential, err = p.choose(ctx, x); err != nil {
 		return err
 	}
 	x.record.Credential = x.credential.Name()
@@ -70,6 +65,9 @@ func (p *Proxy) serve(x *exchange) error {
 	// 6. Look up, and on a miss 7 to 10: queue, forward, learn, store.
 	if !p.buffered(x) {
 		return p.stream(ctx, x, x.hidden(rules))
+	}
+	if call.Op.ID == pagedList {
+		return p.servePages(ctx, rules, x)
 	}
 	found, err := p.read(ctx, x)
 	if err != nil {

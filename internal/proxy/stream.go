@@ -15,7 +15,6 @@ import (
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/narrow"
 	"corp.example/gateway/internal/policy"
-	"corp.example/gateway/internal/problem"
 )
 
 // stream is steps 7 to 12 for everything that is neither cached nor narrowed: the bodies pass through as they come, in
@@ -26,11 +25,10 @@ func (p *Proxy) stream(ctx context.Context, x *exchange, hidden []string) error 
 	}
 	x.record.Cache = cache.Bypass.String()
 	a, err := p.ask(ctx, x.errand(p.patience(x.r.Header)))
-	x.record.Queue, x.record.Upstream.Duration = a.queued, a.took
-	if a.response != nil {
-		x.record.Upstream.Status, x.record.Upstream.RequestID = a.response.StatusCode, a.response.Header.Get("X-Request-Id")
+	x.record.Queue, x.record.Upstream = a.queued, a.upstream()
+	if a.sent {
+		p.wrote(x)
 	}
-	p.wrote(x, err)
 	if err != nil {
 		return err
 	}
@@ -47,7 +45,7 @@ func (p *Proxy) stream(ctx context.Context, x *exchange, hidden []string) error 
 	// 12. Respond.
 	h := x.w.Header()
 	copyAnswerHeader(h, a.response.Header, x.credential)
-	localLocation(h, p.config.Upstream.base.String(), p.config.PublicURL)
+	localLocation(h, p.config.Upstream.origin(), p.config.PublicURL)
 	h["Cache-Status"] = []string{"gateway; fwd=" + forwardReason(x.r.Method) + "; fwd-status=" + strconv.Itoa(a.response.StatusCode)}
 	p.tellQuota(x, h)
 	p.tellTiming(x, h)
@@ -90,7 +88,7 @@ func (p *Proxy) copyBody(x *exchange, response *http.Response) error {
 			written, writeErr := x.w.Write((*space)[:n])
 			x.answer.bytes += int64(written)
 			if writeErr != nil {
-				return p.cut(x, writeErr)
+				return clientGone(writeErr)
 			}
 			if response.ContentLength < 0 {
 				_ = connection.Flush()
@@ -102,15 +100,9 @@ func (p *Proxy) copyBody(x *exchange, response *http.Response) error {
 			return nil
 		}
 		if err != nil {
-			return p.cut(x, err)
+			return unanswered(err)
 		}
 	}
-}
-
-// cut marks an answer that broke off and ends the client's connection with it, so that a part is not taken for the whole.
-func (p *Proxy) cut(x *exchange, err error) error {
-	x.answer.incomplete = true
-	return problem.New(http.StatusBadGateway, problem.UpstreamFailed, "The answer broke off.").Because(err)
 }
 
 // trailers are upstream's trailer fields in the form that net/http sends after a body.
@@ -151,13 +143,10 @@ func hide(response *http.Response, fields []string) error {
 	return nil
 }
 
-// wrote is step 10 for a write: what it touched is forgotten before its client hears of it. A write that upstream refused
-// touched nothing; one whose outcome is unknown may have.
-func (p *Proxy) wrote(x *exchange, err error) {
-	if x.isRead() {
-		return
-	}
-	if status := x.record.Upstream.Status; err == nil && status >= 400 && status < 500 {
+// wrote is step 10 for a write that was sent: what it touched is forgotten before its client hears of it. A write that
+// upstream refused touched nothing; one whose outcome is unknown may have.
+func (p *Proxy) wrote(x *exchange) {
+	if status := x.record.Upstream.Status; x.isRead() || status >= 400 && status < 500 {
 		return
 	}
 	p.config.Cache.Invalidate(p.writeScopes(x.call, x.request.Target)...)

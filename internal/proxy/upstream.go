@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"corp.example/gateway/internal/catalog"
@@ -69,7 +70,6 @@ func NewUpstream(config UpstreamConfig) (*Upstream, error) {
 			MaxIdleConnsPerHost:    maxIdleUpstream,
 			IdleConnTimeout:        90 * time.Second,
 			ResponseHeaderTimeout:  config.Timeout,
-			ExpectContinueTimeout:  time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableCompression:     true, // answers are asked for unencoded, see headers.go
 			WriteBufferSize:        32 << 10,
@@ -81,6 +81,9 @@ func NewUpstream(config UpstreamConfig) (*Upstream, error) {
 // Forwards reports whether a client's header of this canonical name reaches upstream.
 func (u *Upstream) Forwards(name string) bool { return slices.Contains(u.headers, name) }
 
+// origin is upstream's scheme and host, without a slash that the configured URL may end in.
+func (u *Upstream) origin() string { return u.base.Scheme + "://" + u.base.Host }
+
 // Close lets go of idle connections.
 func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
 
@@ -88,7 +91,7 @@ func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
 // byte the path and query that policy judged. Redirects are answers like any other: RoundTrip follows none.
 func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Call, header http.Header, body *requestBody, c *credential.Credential) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	guard := newStallGuard(u.timeout, cancel)
+	sending := newStallGuard(u.timeout, cancel)
 	out := (&http.Request{
 		Method: method,
 		URL:    &url.URL{Scheme: u.base.Scheme, Host: u.base.Host, Opaque: call.Path, RawQuery: call.RawQuery},
@@ -98,11 +101,11 @@ func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Cal
 	}).WithContext(ctx)
 	out.Body, out.ContentLength = http.NoBody, 0
 	if body != nil {
-		out.Body, out.ContentLength = body.reader(guard)
+		out.Body, out.ContentLength = body.reader(sending)
 	}
 	c.Attach(out.Header)
 	resp, err := u.transport.RoundTrip(out)
-	guard.rest()
+	sending.end() // the rest of the body may still be on its way; from here on the answer tells whether upstream is alive
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -110,32 +113,52 @@ func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Cal
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &answerBody{ReadCloser: resp.Body, guard: guard, cancel: cancel}
+	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: ctx, guard: newStallGuard(u.timeout, cancel), cancel: cancel}
 	return resp, nil
 }
 
 // errStalled ends an exchange in which upstream neither takes nor sends anything for upstream.timeout.
 var errStalled = fmt.Errorf("upstream stopped in the middle: %w", context.DeadlineExceeded)
 
-// stallGuard cancels an exchange when upstream stalls. It rests while the gateway waits for the client, whose slowness is
-// not upstream's.
+// stallGuard cancels an exchange when upstream stalls in one direction. It rests while the gateway waits for the client,
+// whose slowness is not upstream's.
 type stallGuard struct {
-	timer *time.Timer
 	after time.Duration
+
+	mu    sync.Mutex
+	timer *time.Timer
+	ended bool
 }
 
+// newStallGuard returns a guard at rest: until the header is sent, the transport's own time-outs hold.
 func newStallGuard(after time.Duration, cancel context.CancelCauseFunc) *stallGuard {
 	guard := &stallGuard{timer: time.AfterFunc(after, func() { cancel(errStalled) }), after: after}
-	guard.rest() // until the header is sent, the transport's own time-outs hold
+	guard.rest()
 	return guard
 }
 
-func (g *stallGuard) watch() { g.timer.Reset(g.after) }
-func (g *stallGuard) rest()  { g.timer.Stop() }
+func (g *stallGuard) watch() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.ended {
+		g.timer.Reset(g.after)
+	}
+}
+
+func (g *stallGuard) rest() { g.timer.Stop() }
+
+// end lays the guard to rest for good, whoever still calls watch.
+func (g *stallGuard) end() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.ended = true
+	g.timer.Stop()
+}
 
 // answerBody is upstream's body under guard.
 type answerBody struct {
 	io.ReadCloser
+	ctx    context.Context // of the exchange: its cause says why a body broke off
 	guard  *stallGuard
 	cancel context.CancelCauseFunc
 }
@@ -144,11 +167,16 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	b.guard.watch()
 	n, err := b.ReadCloser.Read(p)
 	b.guard.rest()
+	if err != nil && err != io.EOF {
+		if cause := context.Cause(b.ctx); cause != nil {
+			err = cause
+		}
+	}
 	return n, err
 }
 
 func (b *answerBody) Close() error {
-	b.guard.rest()
+	b.guard.end()
 	err := b.ReadCloser.Close()
 	b.cancel(nil)
 	return err
