@@ -31,6 +31,7 @@ import (
 
 // gateway is everything that runs, in the order it was built. It ends in the reverse order.
 type gateway struct {
+	started     time.Time
 	config      *config.Loaded
 	getenv      func(string) string
 	log         *slog.Logger
@@ -38,6 +39,7 @@ type gateway struct {
 	identity    *identity.Service
 	credentials *credential.Set
 	audit       *audit.Log
+	cache       *cache.Cache
 	upstream    *proxy.Upstream
 	proxy       *proxy.Proxy
 	server      *server.Server
@@ -47,7 +49,7 @@ type gateway struct {
 
 // build makes everything and binds the listeners; nothing is answered yet. All wiring is here.
 func build(loaded *config.Loaded, getenv func(string) string, log *slog.Logger) (*gateway, error) {
-	g := &gateway{config: loaded, getenv: getenv, log: log}
+	g := &gateway{started: time.Now(), config: loaded, getenv: getenv, log: log}
 	if err := g.assemble(); err != nil {
 		g.close()
 		return nil, err
@@ -88,21 +90,20 @@ func (g *gateway) assemble() (err error) {
 		return err
 	}
 	queue := limiter.New(limits)
-	answers, err := cache.New(cache.Config{Memory: int64(file.Cache.Memory), StaleIfError: time.Duration(*file.Cache.StaleIfError),
-		Timeout: time.Duration(file.Limits.MaxWait + file.Upstream.Timeout), Forwards: g.upstream.Forwards})
-	if err != nil {
+	if g.cache, err = cache.New(cache.Config{Memory: int64(file.Cache.Memory), StaleIfError: time.Duration(*file.Cache.StaleIfError),
+		Timeout: time.Duration(file.Limits.MaxWait + file.Upstream.Timeout), Forwards: g.upstream.Forwards}); err != nil {
 		return err
 	}
 	g.proxy = proxy.New(proxy.Config{
-		Catalog: g.config.Catalog, Authenticate: g.identity.Authenticate, Credentials: g.credentials, Limiter: queue, Cache: answers,
+		Catalog: g.config.Catalog, Authenticate: g.identity.Authenticate, Credentials: g.credentials, Limiter: queue, Cache: g.cache,
 		Audit: g.audit, Upstream: g.upstream, PublicURL: file.Server.PublicURL, MaxWait: time.Duration(file.Limits.MaxWait),
 		TrustedProxies: trusted, Registry: registry, Log: g.log,
 	}, g.config.Policy)
 	g.reload = newReload(g.config, g.proxy.SetPolicy, registry, g.log)
 	pages, err := portal.New(portal.Config{
 		Identity: g.identity, Policy: g.proxy.Policy, Catalog: g.config.Catalog, PublicURL: file.Server.PublicURL,
-		MaxTokenAge: time.Duration(file.Identity.Tokens.MaxAge), Resolve: g.proxy.Resolve, Quota: queue.Snapshot, AuditDir: file.Audit.Dir(),
-		Credentials: g.shownCredentials, TrustedProxies: trusted, Log: g.log,
+		MaxTokenAge: time.Duration(file.Identity.Tokens.MaxAge), Resolve: g.proxy.Resolve, Names: g.proxy.Names, Quota: queue.Snapshot, AuditDir: file.Audit.Dir(),
+		Audit: g.audit, Service: g.status, Purge: g.purge, TrustedProxies: trusted, Log: g.log,
 	})
 	if err != nil {
 		return err
@@ -178,15 +179,6 @@ func (g *gateway) close() error {
 		faults = append(faults, g.store.Close())
 	}
 	return errors.Join(faults...)
-}
-
-// shownCredentials is what administrators see of the upstream credentials.
-func (g *gateway) shownCredentials() []portal.Credential {
-	var shown []portal.Credential
-	for _, c := range g.credentials.All() {
-		shown = append(shown, portal.Credential{Name: c.Name(), Owner: c.Owner(), Healthy: c.Healthy()})
-	}
-	return shown
 }
 
 func identityConfig(file *config.File, getenv func(string) string, log *slog.Logger) (identity.Config, error) {

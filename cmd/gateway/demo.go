@@ -21,6 +21,7 @@ import (
 	"corp.example/gateway/configs"
 	"corp.example/gateway/internal/config"
 	"corp.example/gateway/internal/identity"
+	"corp.example/gateway/internal/portal"
 	"corp.example/gateway/internal/sandbox"
 	"corp.example/gateway/internal/sandbox/idp"
 	"corp.example/gateway/internal/telemetry"
@@ -149,7 +150,7 @@ func (d *demo) writeFiles() error {
 		"policy.yaml":    string(configs.DemoPolicy),
 		"upstream-token": d.upstreamToken,
 		"client-secret":  d.clientSecret,
-		"profile.yaml":   cliProfile(d.PublicURL),
+		"profile.yaml":   portal.CLIProfile(d.PublicURL),
 	} {
 		if err := os.WriteFile(filepath.Join(d.dir, name), []byte(content), 0o600); err != nil {
 			return err
@@ -200,7 +201,7 @@ Paste into another terminal:
   # Supabase CLI, with the profile file that this demo wrote
   SUPABASE_PROFILE={{.Dir}}/profile.yaml SUPABASE_ACCESS_TOKEN={{.Token}} npx --yes supabase projects list
 
-  # MCP server, as your editor would start it (this line asks it for its tools)
+  # MCP server, as your editor would start it; this line only greets it
   echo '{{.Initialize}}' | npx --yes @supabase/mcp-server-supabase --api-url {{.URL}} --access-token {{.Token}}
 
   # What Ada may do, as the gateway sees it
@@ -217,11 +218,6 @@ func (d *demo) welcome(w io.Writer, token string) error {
 		"URL": d.PublicURL, "Token": token, "Upstream": d.UpstreamURL, "Admin": d.AdminListen, "Dir": d.dir, "Hidden": sandbox.Billing, "Self": self,
 		"Initialize": `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-06-18","capabilities":{},"clientInfo":{"name":"demo","version":"1"}}}`,
 	})
-}
-
-// cliProfile is the file that points the Supabase CLI at the gateway.
-func cliProfile(publicURL string) string {
-	return fmt.Sprintf("name: gateway\napi_url: %s\ndashboard_url: %s\nproject_host: supabase.co\n", publicURL, publicURL)
 }
 
 func randomHex(n int) string {

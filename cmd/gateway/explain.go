@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -14,10 +15,17 @@ import (
 	"corp.example/gateway/internal/policy"
 )
 
+// question is what "gateway explain" is asked about one call.
+type question struct {
+	who, team                     string
+	project, parent, organization string
+	readOnly                      bool
+}
+
 func explainCommand(getenv func(string) string) *cobra.Command {
 	command := &cobra.Command{
-		Use:   "explain --config FILE --as WHO [--team TEAM] METHOD PATH",
-		Short: "Say what the policy decides about a call, by which rule, and what is missing",
+		Use:   "explain --config FILE (--as WHO METHOD PATH | --audit DIR)",
+		Short: "Say what the policy decides about a call, or what it would change in recorded ones",
 		Long: `Judges one call as the running gateway would and tells the rule that decided, with its file and
 line, and on a refusal what is missing. WHO is one of
 
@@ -26,42 +34,140 @@ line, and on a refusal what is missing. WHO is one of
   issuer:NAME,CLAIM=VALUE[,…]       a workload with these claims
   team:NAME                         a token made for this team
 
-Nothing is looked up upstream. Where the decision depends on it, say which organization a project
-is in with --organization, and whose branch it is with --parent. It exits 1 on a refusal.`,
+Nothing is looked up upstream. Where the decision depends on what the path does not tell, say it:
+which organization a project is in with --organization, whose branch it is with --parent, which
+project a snippet or branch has with --project. It exits 1 on a refusal.
+
+With --audit it judges the recorded calls of an audit log instead and tells which of them another
+policy would decide otherwise. It exits 1 where there are any. Each call is judged at its own time,
+and as the team it was recorded for: the log does not hold groups and claims, so a caller's other
+teams are not seen, except by its e-mail address. What cannot be judged so is counted and said.
+
+Without --policy, the policy is the one that the configuration names.`,
 		Example: `  gateway explain --config gateway.yaml --as group:payments-eng GET /v1/projects/abcdefghijklmnopqrst/secrets
-  gateway explain --config gateway.yaml --as issuer:github,repository=acme/payments POST /v1/projects/abcdefghijklmnopqrst/functions/deploy`,
-		Args: cobra.ExactArgs(2),
+  gateway explain --config gateway.yaml --as issuer:github,repository=acme/payments POST /v1/projects/abcdefghijklmnopqrst/functions/deploy
+  gateway explain --config gateway.yaml --audit ./data/audit --policy new.yaml --since 30d`,
+		Args: cobra.MaximumNArgs(2),
 	}
 	path := configFlag(command)
-	who := command.Flags().String("as", "", "who asks: group:NAME, email:ADDRESS, issuer:NAME,CLAIM=VALUE or team:NAME")
-	_ = command.MarkFlagRequired("as") // fails only for a flag that does not exist
-	team := command.Flags().String("team", "", "the team to act as, like the header X-Gateway-Team")
-	organization := command.Flags().String("organization", "", "slug of the organization the target is in")
-	parent := command.Flags().String("parent", "", "ref of the project whose branch the target is")
+	flags := command.Flags()
+	var q question
+	flags.StringVar(&q.who, "as", "", "who asks: group:NAME, email:ADDRESS, issuer:NAME,CLAIM=VALUE or team:NAME")
+	flags.StringVar(&q.team, "team", "", "the team to act as, like the header X-Gateway-Team")
+	flags.StringVar(&q.organization, "organization", "", "slug of the organization that the project is in, or that the body names")
+	flags.StringVar(&q.parent, "parent", "", "ref of the project whose branch the target is")
+	flags.StringVar(&q.project, "project", "", "ref of the project that the snippet or branch has")
+	flags.BoolVar(&q.readOnly, "read-only", false, "the body says that the query only reads")
+	rules := flags.String("policy", "", "a policy file to judge by instead of the configured one")
+	dir := flags.String("audit", "", "judge the recorded calls of the audit log in this directory")
+	since := flags.String("since", "", "with --audit: calls from then on, a duration back from now (24h, 30d) or a time (2026-01-02T15:04:05Z)")
+	until := flags.String("until", "", "with --audit: calls before then, likewise")
+	command.MarkFlagsOneRequired("as", "audit")
+	for _, one := range []string{"as", "team", "organization", "parent", "project", "read-only"} {
+		command.MarkFlagsMutuallyExclusive(one, "audit")
+	}
+	command.MarkFlagsMutuallyExclusive("as", "since")
+	command.MarkFlagsMutuallyExclusive("as", "until")
 	command.RunE = func(command *cobra.Command, args []string) error {
+		if (len(args) == 2) != (*dir == "") || len(args) == 1 {
+			return errors.New("name one call as METHOD PATH with --as, or none with --audit")
+		}
 		loaded, err := config.Load(*path, getenv)
 		if err != nil {
 			return err
 		}
-		caller, err := callerOf(*who)
-		if err != nil {
-			return err
+		if *rules != "" {
+			if loaded.Policy, err = otherPolicy(loaded, *rules); err != nil {
+				return err
+			}
 		}
-		call, err := loaded.Catalog.Parse(strings.ToUpper(args[0]), args[1])
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", args[0], args[1], err)
+		if *dir != "" {
+			return replayCommand(command, loaded, *dir, *since, *until)
 		}
-		request := policy.Request{Op: call.Op, Effect: call.Op.Effect, Target: targetOf(call.Target, *organization, *parent)}
-		explanation := loaded.Policy.Explain(caller, *team, request, time.Now())
-		if _, err := fmt.Fprintln(command.OutOrStdout(), explanation); err != nil {
-			return err
-		}
-		if !explanation.Decision.Allow {
-			return errors.New("the policy refuses this call")
-		}
-		return nil
+		return explainCall(command, loaded, q, strings.ToUpper(args[0]), args[1])
 	}
 	return command
+}
+
+// otherPolicy loads a policy that the configuration does not name.
+func otherPolicy(loaded *config.Loaded, path string) (*policy.Policy, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("--policy: %w", err)
+	}
+	return config.LoadPolicy(path, loaded.Catalog, loaded.IssuerNames())
+}
+
+// explainCall explains one call.
+func explainCall(command *cobra.Command, loaded *config.Loaded, q question, method, path string) error {
+	caller, err := callerOf(q.who)
+	if err != nil {
+		return err
+	}
+	call, err := loaded.Catalog.Parse(method, path)
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	request, err := q.request(&call)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	explanation := loaded.Policy.Explain(caller, q.team, request, now)
+	if _, err := fmt.Fprint(command.OutOrStdout(), explanation, q.untold(loaded.Policy, caller, request, now)); err != nil {
+		return err
+	}
+	if !explanation.Decision.Allow {
+		return errors.New("the policy refuses this call")
+	}
+	return nil
+}
+
+// request is the call with the facts that were told. A project is taken for no branch unless it is said to be one.
+func (q *question) request(call *catalog.Call) (policy.Request, error) {
+	request := policy.Request{Op: call.Op, Effect: call.Op.Effect, Target: policy.Named(call.Op, call.Target)}
+	if q.readOnly {
+		if call.Op.ReadOnlyIf == "" {
+			return request, fmt.Errorf("--read-only: %s has no form that only reads", call.Op.ID)
+		}
+		request.Effect = catalog.Read
+	}
+	target := &request.Target
+	for _, fact := range []struct {
+		flag, told string
+		into       *string
+	}{
+		{"project", q.project, &target.Project}, {"parent", q.parent, &target.Parent}, {"organization", q.organization, &target.Organization},
+	} {
+		if fact.told == "" {
+			continue
+		}
+		if *fact.into != "" && *fact.into != fact.told {
+			return request, fmt.Errorf("--%s %s: the path names %s", fact.flag, fact.told, *fact.into)
+		}
+		*fact.into = fact.told
+	}
+	target.Branch, target.Resolved = target.Parent != "", true
+	return request, nil
+}
+
+// untold names the facts that the decision could depend on and nobody told, a line each.
+func (q *question) untold(rules *policy.Policy, caller *identity.Caller, request policy.Request, now time.Time) string {
+	request.Target.Resolved = false
+	wants := rules.Wants(caller, q.team, request, now)
+	var lines strings.Builder
+	for _, fact := range []struct {
+		wanted     bool
+		what, flag string
+	}{
+		{wants.Organization && q.organization == "", "which organization it is in", "organization"},
+		{wants.Project && q.project == "", "which project it has", "project"},
+		{wants.Parent && q.parent == "", "whose branch it is, if it is one", "parent"},
+	} {
+		if fact.wanted {
+			fmt.Fprintf(&lines, "%-10s%s: the gateway looks it up, here say it with --%s\n", "unknown", fact.what, fact.flag)
+		}
+	}
+	return lines.String()
 }
 
 // callerOf makes the caller that a --as describes.
@@ -92,15 +198,4 @@ func callerOf(who string) (*identity.Caller, error) {
 		return caller, nil
 	}
 	return nil, fmt.Errorf("--as %s: write group:NAME, email:ADDRESS, issuer:NAME,CLAIM=VALUE or team:NAME", who)
-}
-
-func targetOf(named catalog.Target, organization, parent string) policy.Target {
-	target := policy.Target{Kind: named.Kind, Organization: organization, Parent: parent, Branch: parent != "", Resolved: organization != "" || parent != ""}
-	switch named.Kind {
-	case catalog.Project, catalog.Branch:
-		target.Project = named.ID
-	case catalog.Organization:
-		target.Organization = named.ID
-	}
-	return target
 }

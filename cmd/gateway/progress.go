@@ -38,6 +38,15 @@ func (p *progress) show(done, total int64) {
 	fmt.Fprintf(p.out, "\r[%s%s] %3d%% of %d MiB", strings.Repeat("=", full), strings.Repeat(" ", width-full), done*100/total, total>>20)
 }
 
+// count tells how much is done where nobody knows how much there is.
+func (p *progress) count(done int, what string) {
+	if p.out == nil || time.Since(p.drawn) < 100*time.Millisecond {
+		return
+	}
+	p.drawn = time.Now()
+	fmt.Fprintf(p.out, "\r%d %s", done, what)
+}
+
 // clear takes the bar away.
 func (p *progress) clear() {
 	if p.out != nil && !p.drawn.IsZero() {

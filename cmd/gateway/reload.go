@@ -3,6 +3,7 @@ package main
 import (
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -16,13 +17,21 @@ type reload struct {
 	set     func(*policy.Policy)
 	success prometheus.Gauge
 	log     *slog.Logger
-	fault   atomic.Pointer[error]
+	state   atomic.Pointer[attempt]
+}
+
+// attempt is how the last reading of the policy went.
+type attempt struct {
+	inForce time.Time // when the policy in force was read
+	tried   time.Time // when a changed one was last read; zero: none was
+	fault   error     // why that one is not in force
 }
 
 func newReload(loaded *config.Loaded, set func(*policy.Policy), registry prometheus.Registerer, log *slog.Logger) *reload {
 	r := &reload{config: loaded, set: set, log: log,
 		success: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gateway_config_reload_success", Help: "1 while the policy in force is the policy in its file."})}
 	r.success.Set(1)
+	r.state.Store(&attempt{inForce: time.Now()})
 	registry.MustRegister(r.success)
 	return r
 }
@@ -30,20 +39,21 @@ func newReload(loaded *config.Loaded, set func(*policy.Policy), registry prometh
 func (r *reload) policy() {
 	rules, err := config.LoadPolicy(r.config.File.Policy.File, r.config.Catalog, r.config.File.IssuerNames())
 	if err != nil {
-		r.fault.Store(&err)
+		r.state.Store(&attempt{inForce: r.last().inForce, tried: time.Now(), fault: err})
 		r.success.Set(0)
 		r.log.Error("the changed policy has faults; the one before stays in force", "error", err)
 		return
 	}
-	r.fault.Store(nil)
 	r.success.Set(1)
 	r.set(rules)
+	now := time.Now()
+	r.state.Store(&attempt{inForce: now, tried: now})
 	r.log.Info("policy replaced", "version", rules.Version())
 }
 
 func (r *reload) healthy() error {
-	if err := r.fault.Load(); err != nil {
-		return *err
-	}
-	return nil
+	return r.last().fault
 }
+
+// last is how it stands.
+func (r *reload) last() attempt { return *r.state.Load() }

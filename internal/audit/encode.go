@@ -136,6 +136,7 @@ func (e *encoder) decision(d *Decision) {
 	e.b = strconv.AppendBool(e.b, d.Allow)
 	e.text(`"rule":`, "decision.rule", d.Rule, 256)
 	e.text(`"reason":`, "decision.reason", d.Reason, 512)
+	e.text(`"shadow":`, "decision.shadow", d.Shadow, 256)
 	e.b = append(e.b, '}')
 }
 

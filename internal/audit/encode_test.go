@@ -30,7 +30,7 @@ func TestLineHoldsEveryFieldOfTheSchema(t *testing.T) {
 	r := read()
 	r.ID, r.Queue = "00112233445566778899aabbccddeeff", 1500*time.Microsecond
 	r.Upstream = audit.Upstream{Status: 200, Duration: 42 * time.Millisecond, RequestID: "up-1"}
-	r.BodySHA256 = "ab12"
+	r.BodySHA256, r.Decision.Shadow = "ab12", "policy.yaml:20 teams[0].deny[0]"
 	audit.StampAt(&r, audit.Outcome, noon)
 	const want = `{"v":1,"time":"2026-01-02T12:00:00.123456Z","phase":"outcome","id":"00112233445566778899aabbccddeeff",` +
 		`"request_id":"0197a2b4c6d8e0f1a2b3c4d5e6f70819","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736",` +
@@ -38,8 +38,8 @@ func TestLineHoldsEveryFieldOfTheSchema(t *testing.T) {
 		`"team":"payments","client":{"ip":"10.20.30.40","user_agent":"supabase-cli/3.1.0 (linux; x64)"},` +
 		`"operation":"v1-get-project","method":"GET","path":"/v1/projects/abcdefghijklmnopqrst",` +
 		`"target":{"kind":"project","project":"abcdefghijklmnopqrst","organization":"acme"},` +
-		`"decision":{"allow":true,"rule":"policy.yaml:14 teams[0].allow[1]","reason":"payments may projects:read here"},` +
-		`"credential":"shared","cache":"hit","queue_ms":1.500,"upstream":{"status":200,"ms":42,"request_id":"up-1"},` +
+		`"decision":{"allow":true,"rule":"policy.yaml:14 teams[0].allow[1]","reason":"payments may projects:read here",` +
+		`"shadow":"policy.yaml:20 teams[0].deny[0]"},"credential":"shared","cache":"hit","queue_ms":1.500,"upstream":{"status":200,"ms":42,"request_id":"up-1"},` +
 		`"status":200,"outcome":"ok","bytes":2048,"body_sha256":"ab12",` +
 		`"seq":2,"prev":"0000000000000000000000000000000000000000000000000000000000000000"}` + "\n"
 	line := audit.EncodeLine(&r)

@@ -88,6 +88,7 @@ type Decision struct {
 	Allow  bool   `json:"allow"`
 	Rule   string `json:"rule"`
 	Reason string `json:"reason"`
+	Shadow string `json:"shadow"` // the rule on trial that would have decided otherwise
 }
 
 // Upstream is what upstream answered; zero where it was not asked.

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 )
 
 // verifyMinted looks up a token whose checksum is right, and its owner, and remembers them.
-func (s *Service) verifyMinted(ctx context.Context, hash tokenHash) (*Caller, *Refusal) {
+func (s *Service) verifyMinted(ctx context.Context, hash tokenHash, from netip.Addr) (*Caller, *Refusal) {
 	seen := s.minted.changes.Load() // before anything is read
 	record, err := s.token(ctx, hash.id())
 	switch {
@@ -45,7 +46,7 @@ func (s *Service) verifyMinted(ctx context.Context, hash tokenHash) (*Caller, *R
 		entry.until = earlier(entry.until, owner.Proved.Add(s.cfg.Tokens.ReauthenticateAfter))
 	}
 	s.minted.put(entry, seen)
-	s.uses.note(&entry.use, hash.id(), record.Expires, now)
+	s.uses.note(&entry.use, hash.id(), from, record.Expires, now)
 	return entry.caller, nil
 }
 

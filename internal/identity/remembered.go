@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto/subtle"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -93,12 +94,12 @@ func newRememberedTokens() *rememberedTokens {
 }
 
 // get returns the caller of a remembered token and notes the use.
-func (r *rememberedTokens) get(hash tokenHash, now time.Time, uses *uses) *Caller {
+func (r *rememberedTokens) get(hash tokenHash, from netip.Addr, now time.Time, uses *uses) *Caller {
 	e, ok := r.cache.GetIfPresent(hash.id())
 	if !ok || !now.Before(e.until) || subtle.ConstantTimeCompare(e.hash[:], hash[:]) != 1 {
 		return nil
 	}
-	uses.note(&e.use, hash.id(), e.caller.Expires, now)
+	uses.note(&e.use, hash.id(), from, e.caller.Expires, now)
 	return e.caller
 }
 

@@ -15,7 +15,7 @@ import (
 // The tables in the state.
 const (
 	tableTokens   = "tokens"       // public id → tokenRecord
-	tableUses     = "token_uses"   // public id → time of last use
+	tableUses     = "token_uses"   // public id → time and address of last use
 	tableOwners   = "owners"       // issuer and subject → ownerRecord
 	tableSessions = "sessions"     // hash of the cookie → sessionRecord
 	tableSeen     = "session_seen" // hash of the cookie → time of last use
@@ -89,13 +89,13 @@ func (s *Service) Authenticate(ctx context.Context, authorization []string, remo
 	hash := hashOf(token)
 	minted := looksMinted(token)
 	if minted {
-		if caller := s.minted.get(hash, now, s.uses); caller != nil {
+		if caller := s.minted.get(hash, remote, now, s.uses); caller != nil {
 			return caller, nil
 		}
 	} else if caller := s.jwts.get(hash, now); caller != nil {
 		return caller, nil
 	}
-	caller, refusal := s.verify(ctx, token, hash, minted)
+	caller, refusal := s.verify(ctx, token, hash, minted, remote)
 	if refusal == nil {
 		return caller, nil
 	}
@@ -106,12 +106,12 @@ func (s *Service) Authenticate(ctx context.Context, authorization []string, remo
 }
 
 // verify judges a credential that is not remembered, and remembers it where it is good.
-func (s *Service) verify(ctx context.Context, token string, hash tokenHash, minted bool) (*Caller, *Refusal) {
+func (s *Service) verify(ctx context.Context, token string, hash tokenHash, minted bool, remote netip.Addr) (*Caller, *Refusal) {
 	switch {
 	case minted && !isMinted(token):
 		return nil, &Refusal{Reason: Foreign}
 	case minted:
-		return s.verifyMinted(ctx, hash)
+		return s.verifyMinted(ctx, hash, remote)
 	}
 	caller, refusal := s.verifyJWT(ctx, token)
 	if refusal != nil {

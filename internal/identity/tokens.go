@@ -1,12 +1,14 @@
 package identity
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -46,6 +48,9 @@ type TokenInfo struct {
 	Created  time.Time   `json:"created"`
 	Expires  time.Time   `json:"expires"`
 	LastUsed time.Time   `json:"last_used,omitzero"` // zero: never; exact to some minutes
+
+	// LastUsedFrom is the address of that use; zero: not known.
+	LastUsedFrom netip.Addr `json:"last_used_from,omitzero"`
 }
 
 // OwnedBy reports whether the token stands for the caller, or for the same owner as the token that c came with.
@@ -156,9 +161,9 @@ func (s *Service) checkCount(ctx context.Context, owner *Caller) error {
 
 // List returns the live tokens of all owners, newest first.
 func (s *Service) List(ctx context.Context) ([]TokenInfo, error) {
-	used := make(map[string]time.Time)
+	used := make(map[string][]byte)
 	err := s.store.Scan(ctx, tableUses, func(id string, value []byte) error {
-		used[id], _ = time.Parse(time.RFC3339, string(value)) // unreadable: as if never
+		used[id] = bytes.Clone(value)
 		return nil
 	})
 	if err != nil {
@@ -170,7 +175,7 @@ func (s *Service) List(ctx context.Context) ([]TokenInfo, error) {
 		if err := json.Unmarshal(value, &record); err != nil {
 			return fmt.Errorf("record of token %s: %w", id, err)
 		}
-		record.LastUsed = used[id]
+		record.LastUsed, record.LastUsedFrom = parseLastUse(used[id])
 		infos = append(infos, record.TokenInfo)
 		return nil
 	})

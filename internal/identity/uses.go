@@ -3,6 +3,8 @@ package identity
 import (
 	"context"
 	"log/slog"
+	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,7 +39,27 @@ type uses struct {
 	done sync.WaitGroup
 }
 
-type usePending struct{ at, expires time.Time }
+type usePending struct {
+	at, expires time.Time
+	from        netip.Addr // zero: not known
+}
+
+// lastUse is what the store keeps of a use: the time, and the address where there is one.
+func (p usePending) lastUse() []byte {
+	text := p.at.UTC().Format(time.RFC3339)
+	if p.from.IsValid() {
+		text += " " + p.from.String()
+	}
+	return []byte(text)
+}
+
+// parseLastUse reads it. What cannot be read was never.
+func parseLastUse(value []byte) (at time.Time, from netip.Addr) {
+	when, where, _ := strings.Cut(string(value), " ")
+	at, _ = time.Parse(time.RFC3339, when)
+	from, _ = netip.ParseAddr(where)
+	return at, from
+}
 
 func startUses(store state.Store, log *slog.Logger) *uses {
 	u := &uses{store: store, log: log, pending: make(map[tokenID]usePending), quit: make(chan struct{})}
@@ -64,7 +86,7 @@ func (u *uses) stop() {
 }
 
 // note is on the way of every request: for all but the first in a minute it is one atomic load.
-func (u *uses) note(one *use, id tokenID, expires, now time.Time) {
+func (u *uses) note(one *use, id tokenID, from netip.Addr, expires, now time.Time) {
 	seconds := now.Unix()
 	last := one.noted.Load()
 	if seconds-last < int64(useEvery/time.Second) || !one.noted.CompareAndSwap(last, seconds) {
@@ -72,7 +94,7 @@ func (u *uses) note(one *use, id tokenID, expires, now time.Time) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.pending[id] = usePending{now, expires}
+	u.pending[id] = usePending{now, expires, from.Unmap().WithZone("")}
 }
 
 func (u *uses) flush() {
@@ -87,7 +109,7 @@ func (u *uses) flush() {
 	group.SetLimit(flushTogether)
 	for id, p := range pending {
 		group.Go(func() error {
-			return u.store.Put(ctx, tableUses, id.String(), []byte(p.at.UTC().Format(time.RFC3339)), p.expires)
+			return u.store.Put(ctx, tableUses, id.String(), p.lastUse(), p.expires)
 		})
 	}
 	if err := group.Wait(); err != nil {

@@ -16,10 +16,13 @@ type accessView struct {
 	Answer *answer
 	Fault  string // why the question cannot be answered
 	Teams  []string
+	Names  names
+
+	Contact string // whom somebody without a team should ask
 }
 
 func (p *Portal) access(v *visit) error {
-	view := accessView{Access: v.rules.Access(v.caller, v.now), Teams: v.rules.Teams(v.caller), Ask: questionOf(v.r)}
+	view := accessView{Access: v.rules.Access(v.caller, v.now), Teams: v.rules.Teams(v.caller), Ask: questionOf(v.r), Names: p.names(v), Contact: v.rules.Contact()}
 	if view.Ask.Path != "" {
 		found, err := p.explain(v, view.Ask)
 		if err != nil {
@@ -41,6 +44,12 @@ func (p *Portal) access(v *visit) error {
 func (accessView) Methods() []string {
 	return []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead}
 }
+
+// Shown is the part of a list of names that is shown, and Unshown how many are not.
+func (accessView) Shown(all []named) []named { return all[:min(len(all), maxNamed)] }
+
+// Unshown counts the rest of what Shown returns.
+func (accessView) Unshown(all []named) int { return max(0, len(all)-maxNamed) }
 
 // Listed is the part of a list that is shown, and Unlisted how many are not.
 func (accessView) Listed(all []string) []string { return all[:min(len(all), maxListed)] }

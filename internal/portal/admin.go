@@ -11,39 +11,52 @@ import (
 
 // adminView is the page of the service's state.
 type adminView struct {
+	Service
+	Process process
+
 	PolicyFile, PolicyVersion, CatalogVersion string
 	Teams                                     int
 	Operations                                int
-	Credentials                               []Credential
 	Tokens                                    []identity.TokenInfo
 	All                                       int    // tokens there are
 	Find                                      string // what the list is narrowed to
-	Notice                                    string
+	Notice, Fault                             string // of what was asked for before
+	Names                                     names
 }
 
 // maxTokensShown keeps the page of a company with thousands of tokens readable; the search finds the rest.
 const maxTokensShown = 200
 
-func (p *Portal) admin(v *visit) error {
+func (p *Portal) admin(v *visit) error { return p.showAdmin(v, http.StatusOK, "") }
+
+// showAdmin answers with the page; fault is why what was asked for was not done.
+func (p *Portal) showAdmin(v *visit, status int, fault string) error {
 	all, err := p.allTokens(v)
 	if err != nil {
 		return err
 	}
 	query := v.r.URL.Query()
 	view := adminView{
+		Service: p.config.Service(), Process: thisProcess(), Fault: fault,
 		PolicyFile: v.rules.File(), PolicyVersion: v.rules.Version(), CatalogVersion: p.config.Catalog.Version(),
 		Teams: len(v.rules.TeamNames()), Operations: len(p.config.Catalog.Operations()),
-		Find: strings.TrimSpace(query.Get("find")), All: len(all),
+		Find: strings.TrimSpace(query.Get("find")), All: len(all), Names: p.names(v),
 	}
 	view.Tokens = slices.DeleteFunc(all, func(info identity.TokenInfo) bool { return !mentions(info, view.Find) })
 	view.Tokens = view.Tokens[:min(len(view.Tokens), maxTokensShown)]
-	if p.config.Credentials != nil {
-		view.Credentials = p.config.Credentials()
-	}
-	if query.Get("done") == "revoked" {
+	switch query.Get("done") {
+	case "revoked":
 		view.Notice = "The token is revoked."
+	case "purged":
+		view.Notice = "The cached answers are forgotten. The next call of each kind asks Supabase."
 	}
-	return p.show(v, http.StatusOK, "admin", "Administration", view)
+	return p.show(v, status, "admin", "Administration", view)
+}
+
+// Offered are the projects that the form for the cache suggests.
+func (v adminView) Offered() []named {
+	all := v.Names.Projects()
+	return all[:min(len(all), maxNamed)]
 }
 
 // allTokens lists everybody's tokens, for administrators.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"corp.example/gateway/internal/identity"
+	"corp.example/gateway/internal/policy"
 )
 
 // whoami is the answer of /-/api/whoami.
@@ -36,7 +37,13 @@ func (p *Portal) apiWhoami(v *visit) error {
 }
 
 func (p *Portal) apiAccess(v *visit) error {
-	return v.json(http.StatusOK, v.rules.Access(v.caller, v.now))
+	known := p.names(v)
+	return v.json(http.StatusOK, struct {
+		policy.Access
+		Contact       string  `json:"contact,omitempty"` // whom somebody without a team should ask
+		Projects      []named `json:"projects"`          // what the caller sees by name
+		Organizations []named `json:"organizations"`
+	}{v.rules.Access(v.caller, v.now), v.rules.Contact(), known.Projects(), known.Organizations()})
 }
 
 func (p *Portal) apiExplain(v *visit) error {
@@ -71,7 +78,7 @@ func (p *Portal) apiCreateToken(v *visit) error {
 	if err := decoder.Decode(&asked); err != nil {
 		return unreadable(err)
 	}
-	created, err := p.mint(v, asked)
+	created, err := p.mint(v, asked, http.StatusCreated)
 	if err != nil {
 		return err
 	}
@@ -82,7 +89,7 @@ func (p *Portal) apiCreateToken(v *visit) error {
 }
 
 func (p *Portal) apiRevokeToken(v *visit) error {
-	if err := p.revoke(v, v.parameter); err != nil {
+	if err := p.revoke(v, v.parameter, http.StatusNoContent); err != nil {
 		return err
 	}
 	v.w.Header().Set("Cache-Control", "no-store")

@@ -153,6 +153,7 @@ type auditView struct {
 	Records []audit.Record // newest first
 	Older   string         // the query of the next page, "" where there is none
 	Teams   []string
+	Names   names
 }
 
 func (p *Portal) audit(v *visit) error {
@@ -175,6 +176,7 @@ func (p *Portal) audit(v *visit) error {
 		return err
 	}
 	slices.Reverse(view.Records)
+	view.Names = p.names(v)
 	if len(view.Records) == auditPage {
 		older := view.Query
 		older.Since, older.Until = f.Since.Format(time.RFC3339), view.Records[auditPage-1].Time.Format(time.RFC3339Nano)

@@ -179,16 +179,6 @@ func TestSpreadsheetFormulaInAUserAgent(t *testing.T) {
 	}
 }
 
-func TestAdministrationShowsCredentialsWithoutSecrets(t *testing.T) {
-	s := newStage(t, func(c *portal.Config) {
-		c.Credentials = func() []portal.Credential {
-			return []portal.Credential{{Name: "shared", Owner: "platform-bot", Healthy: true}, {Name: "old", Owner: "other-bot"}}
-		}
-	})
-	s.signIn(t, "grace").get("/-/admin").wants(t, http.StatusOK, "shared", "accepted by Supabase", "old", "refused by Supabase", "policy.yaml", "2 teams")
-	s.signIn(t, "ada").get("/-/admin").hides(t, "platform-bot", "policy.yaml")
-}
-
 // TestNoDeadLinks follows every link that a page of ours shows.
 func TestNoDeadLinks(t *testing.T) {
 	s := newStage(t, withAudit(t), withQuota)

@@ -88,7 +88,7 @@ func (d *download) begin() {
 
 var columns = []string{"time", "id", "phase", "request_id", "caller_kind", "issuer", "subject", "email", "token", "team", "client_ip", "user_agent",
 	"operation", "method", "path", "target_kind", "project", "organization", "allow", "rule", "reason", "credential", "cache", "queue_ms",
-	"upstream_status", "upstream_ms", "status", "outcome", "bytes"}
+	"upstream_status", "upstream_ms", "status", "outcome", "bytes", "detail", "shadow"}
 
 // row is a record in the order of columns.
 func row(r audit.Record) []string {
@@ -99,7 +99,7 @@ func row(r audit.Record) []string {
 	cells := []string{r.Time.UTC().Format(time.RFC3339Nano), r.ID, string(r.Phase), r.RequestID, r.Caller.Kind, r.Caller.Issuer, r.Caller.Subject,
 		r.Caller.Email, r.Caller.Token, r.Team, ip, r.Client.UserAgent, r.Operation, r.Method, r.Path, r.Target.Kind, r.Target.Project,
 		r.Target.Organization, strconv.FormatBool(r.Decision.Allow), r.Decision.Rule, r.Decision.Reason, r.Credential, r.Cache,
-		millis(r.Queue), strconv.Itoa(r.Upstream.Status), millis(r.Upstream.Duration), strconv.Itoa(r.Status), r.Outcome, strconv.FormatInt(r.Bytes, 10)}
+		millis(r.Queue), strconv.Itoa(r.Upstream.Status), millis(r.Upstream.Duration), strconv.Itoa(r.Status), r.Outcome, strconv.FormatInt(r.Bytes, 10), r.Detail, r.Decision.Shadow}
 	for i := range cells {
 		cells[i] = plainCell(cells[i])
 	}

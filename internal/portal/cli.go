@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"fmt"
 	"net/http"
 
 	"corp.example/gateway/internal/problem"
@@ -28,7 +29,13 @@ func (p *Portal) askCLI(v *visit) error {
 // agreeCLI lets the CLI have a token and shows the code to type there.
 func (p *Portal) agreeCLI(v *visit) error {
 	sent := v.r.PostForm
-	code, err := p.config.Identity.BeginCLI(v.r.Context(), sent.Get("session_id"), sent.Get("public_key"), sent.Get("token_name"), v.caller)
+	var code string
+	err := p.recorded(v, change{operation: tokenCreated, rule: ruleOwn, target: accountTarget(), status: http.StatusOK,
+		detail: fmt.Sprintf("token %q, which supabase login fetches with a code", sent.Get("token_name")),
+		do: func(*change) (err error) {
+			code, err = p.config.Identity.BeginCLI(v.r.Context(), sent.Get("session_id"), sent.Get("public_key"), sent.Get("token_name"), v.caller)
+			return err
+		}})
 	if err != nil {
 		return err
 	}

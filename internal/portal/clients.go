@@ -43,7 +43,7 @@ func (p *Portal) clients() []client {
 func (p *Portal) supabaseCLI() client {
 	return client{
 		Name: "Supabase CLI", Download: "/-/profile.yaml",
-		Steps: "A profile file tells the CLI where the gateway is. Then supabase login opens this portal and leaves a token of yours in the CLI.",
+		Steps: "A profile file tells the CLI where the gateway is. Then supabase login leaves a token of yours in the CLI. Version 3.1 prints its link with supabase.com in front, whatever the profile says: open the part from /cli/login on at this gateway.",
 		Snippets: []snippet{
 			{"cli-login", "Once on each machine", fmt.Sprintf(`mkdir -p ~/.supabase
 curl -fsS %s/-/profile.yaml -o ~/.supabase/gateway.yaml

@@ -19,6 +19,7 @@ var forms = []struct {
 	{"/-/tokens", url.Values{"name": {"forged"}}},
 	{"/-/tokens/revoke", url.Values{"id": {"0000000000000000000000"}}},
 	{"/cli/login", url.Values{"session_id": {"4b1b1d52-3a52-4a0a-8f4c-0f5e2d3b6a11"}, "token_name": {"forged"}, "public_key": {"04"}}},
+	{"/-/admin/purge", url.Values{"everything": {"yes"}}},
 	{"/-/sign-out", url.Values{}},
 }
 

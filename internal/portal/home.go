@@ -17,6 +17,7 @@ type homeView struct {
 	Teams   []policy.TeamAccess
 	Admin   bool
 	Example string // for somebody without a team: what a call of theirs is answered
+	Contact string // whom somebody without a team should ask, "" where the policy does not say
 	Clients []client
 }
 
@@ -24,6 +25,7 @@ func (p *Portal) home(v *visit) error {
 	access := v.rules.Access(v.caller, v.now)
 	view := homeView{
 		Caller: v.caller, Name: nameOf(v.caller), Ends: v.session.Expires, Teams: access.Teams, Admin: access.Admin, Clients: p.clients(),
+		Contact: v.rules.Contact(),
 	}
 	if len(access.Teams) == 0 {
 		// The refusal is the one they will meet, and it names whom to ask.

@@ -91,16 +91,22 @@ func (l *looks) functions() template.FuncMap {
 		"seconds":  func(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04:05 UTC") },
 		"join":     strings.Join,
 		"count":    count,
+		"bytes":    bytesText,
+		"limiting": func(l identity.Restriction, n names) limiting { return limiting{l, n} },
 		"grants":   func(view accessView, grants []policy.Grant) grantList { return grantList{view, grants} },
 		"revoking": func(token identity.TokenInfo, csrf, from string) revoking { return revoking{token, csrf, from} },
 	}
 }
 
-// grantList and revoking are what the parts of those names are given.
+// grantList, limiting and revoking are what the parts of those names are given.
 type (
 	grantList struct {
 		View   accessView
 		Grants []policy.Grant
+	}
+	limiting struct {
+		identity.Restriction
+		Names names
 	}
 	revoking struct {
 		Token      identity.TokenInfo
@@ -114,6 +120,18 @@ func count(n int, noun string) string {
 		return "1 " + noun
 	}
 	return strconv.Itoa(n) + " " + noun + "s"
+}
+
+// bytesText writes a size as people read it.
+func bytesText(n int64) string {
+	switch {
+	case n >= 1<<30:
+		return strconv.FormatFloat(float64(n)/(1<<30), 'f', 1, 64) + " GiB"
+	case n >= 1<<20:
+		return strconv.FormatInt(n>>20, 10) + " MiB"
+	default:
+		return strconv.FormatInt((n+1023)>>10, 10) + " KiB"
+	}
 }
 
 // asset serves a file that never changes under its name.
@@ -165,7 +183,7 @@ func (p *Portal) show(v *visit, status int, name, title string, content any) err
 }
 
 // contentPolicy lets a page use this origin's files and forms and nothing else; nothing inline runs.
-const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 // json answers with a value.
 func (v *visit) json(status int, value any) error {

@@ -3,12 +3,15 @@ package portal
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
+	"corp.example/gateway/internal/audit"
+	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/identity"
 	"corp.example/gateway/internal/problem"
 	"corp.example/gateway/internal/state"
@@ -50,8 +53,8 @@ func (p *Portal) expiries() []expiry {
 	return append(choices, expiry{longest, text + ", the longest there is"})
 }
 
-// mint makes a token for the caller.
-func (p *Portal) mint(v *visit, asked tokenRequest) (*createdToken, error) {
+// mint makes a token for the caller; status is what the caller is told then.
+func (p *Portal) mint(v *visit, asked tokenRequest, status int) (*createdToken, error) {
 	request := identity.MintRequest{
 		Owner: v.caller, Name: asked.Name, Limits: identity.Restriction{Team: asked.Team, Scopes: asked.Scopes, Projects: asked.Projects},
 	}
@@ -65,12 +68,37 @@ func (p *Portal) mint(v *visit, asked tokenRequest) (*createdToken, error) {
 	if err := p.checkLimits(v, request.Limits); err != nil {
 		return nil, err
 	}
-	secret, info, err := p.config.Identity.Mint(v.r.Context(), request)
+	var secret string
+	var info identity.TokenInfo
+	err := p.recorded(v, change{operation: tokenCreated, rule: ruleOwn, target: accountTarget(), detail: describe("", request.Name, request.Limits), status: status,
+		do: func(c *change) (err error) {
+			secret, info, err = p.config.Identity.Mint(v.r.Context(), request)
+			c.detail = describe(info.ID, request.Name, request.Limits)
+			return err
+		}})
 	if err != nil {
 		return nil, err
 	}
 	p.config.Log.Info("token created", "request_id", v.id(), "token", info.ID, "issuer", info.Issuer, "subject", info.Subject, "expires", info.Expires)
 	return &createdToken{secret, info}, nil
+}
+
+// accountTarget is what a record is about that concerns no project or organization.
+func accountTarget() audit.Target { return audit.Target{Kind: catalog.Account.String()} }
+
+// describe says in a record which token it is and what it gave up.
+func describe(id, name string, limits identity.Restriction) string {
+	text := strings.TrimSpace(fmt.Sprintf("token %s %q", id, name))
+	if limits.Team != "" {
+		text += ", as team " + limits.Team
+	}
+	if len(limits.Scopes) > 0 {
+		text += ", scopes " + strings.Join(limits.Scopes, " ")
+	}
+	if len(limits.Projects) > 0 {
+		text += ", projects " + strings.Join(limits.Projects, " ")
+	}
+	return text
 }
 
 // checkLimits refuses limits that name nothing: a token that a typing mistake left without any right would be a riddle.
@@ -130,7 +158,8 @@ func limited(c *identity.Caller) bool {
 }
 
 // revoke ends a token of the caller's, or anybody's for an administrator. Another's is answered like none at all.
-func (p *Portal) revoke(v *visit, id string) error {
+// status is what the client is told where it is done.
+func (p *Portal) revoke(v *visit, id string, status int) error {
 	unknown := problem.New(http.StatusNotFound, problem.UnknownOperation, "There is no such token of yours. It may have been revoked or have ended already.")
 	info, err := p.findToken(v.r.Context(), id)
 	if errors.Is(err, state.ErrNotFound) {
@@ -142,7 +171,19 @@ func (p *Portal) revoke(v *visit, id string) error {
 	if !owns(v.caller, info) && !v.rules.Admin(v.caller) {
 		return unknown
 	}
-	if _, err := p.config.Identity.Revoke(v.r.Context(), info.ID); err != nil && !errors.Is(err, state.ErrNotFound) {
+	rule := ruleOwn
+	if !owns(v.caller, info) {
+		rule = ruleAdmin
+	}
+	err = p.recorded(v, change{operation: tokenRevoked, rule: rule, target: accountTarget(), detail: describe(info.ID, info.Name, info.Limits), status: status,
+		do: func(*change) error {
+			_, err := p.config.Identity.Revoke(v.r.Context(), info.ID)
+			if errors.Is(err, state.ErrNotFound) {
+				return nil // somebody else was faster, or its time is over
+			}
+			return err
+		}})
+	if err != nil {
 		return err
 	}
 	p.config.Log.Info("token revoked", "request_id", v.id(), "token", info.ID, "issuer", info.Issuer, "subject", info.Subject,

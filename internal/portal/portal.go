@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/clientaddr"
 	"corp.example/gateway/internal/identity"
@@ -21,7 +22,8 @@ import (
 	"corp.example/gateway/internal/policy"
 )
 
-// Config is what the portal shows. Identity, Policy, Catalog and PublicURL are required.
+// Config is what the portal shows. Identity, Policy, Catalog, PublicURL, Audit, Service and Purge are
+// required.
 type Config struct {
 	Identity  *identity.Service
 	Policy    func() *policy.Policy // the policy in force
@@ -36,24 +38,28 @@ type Config struct {
 	// path says, and answers to "may I" name what they lack.
 	Resolve func(ctx context.Context, c *identity.Caller, team string, call *catalog.Call) (policy.Target, error)
 
+	// Names returns what the projects and organizations that a caller sees are called, by scope ("project:ref",
+	// "organization:slug"), as far as that can be found out; the error says why not all of it. Nil: pages show references.
+	Names func(ctx context.Context, c *identity.Caller) (map[string]string, error)
+
 	// Quota returns every rate-limit bucket. Nil: there is no quota page.
 	Quota func() []limiter.BucketState
 
 	// AuditDir is the folder of the audit log's files. Empty: there is no audit page.
 	AuditDir string
 
-	// Credentials returns the upstream credentials without their secrets. Nil: administrators are shown none.
-	Credentials func() []Credential
+	// Audit records what is changed here: tokens made and revoked, and the cache purged.
+	Audit *audit.Log
+
+	// Service returns the state of the service, for administrators.
+	Service func() Service
+
+	// Purge forgets the cached answers of a project or of an operation, whichever is not empty, and all where both are. It
+	// returns how many those were.
+	Purge func(project, operation string) int
 
 	TrustedProxies clientaddr.Trusted
 	Log            *slog.Logger // nil: silence
-}
-
-// Credential is what administrators see of an upstream credential.
-type Credential struct {
-	Name    string
-	Owner   string // whose quota it spends
-	Healthy bool   // upstream accepted it when it last judged it
 }
 
 // Portal answers everything that Serves reports.
@@ -108,6 +114,7 @@ const (
 	quotaPath    = "/-/quota"
 	auditPath    = "/-/audit"
 	adminPath    = "/-/admin"
+	purgePath    = "/-/admin/purge"
 	apiPath      = "/-/api/"
 	cliLoginPath = "/cli/login"                // "supabase login" opens it: {dashboard_url}/cli/login
 	cliPollPath  = "/platform/cli/login/"      // and asks here: {api_url}/platform/cli/login/{session}
@@ -137,10 +144,12 @@ func (p *Portal) allRoutes() []route {
 		{"POST", cliLoginPath, form, p.agreeCLI},
 
 		{"GET", adminPath, person, p.admin},
+		{"POST", purgePath, form, p.purge},
 
 		{"GET", apiPath + "whoami", bearer, p.apiWhoami},
 		{"GET", apiPath + "access", bearer, p.apiAccess},
 		{"GET", apiPath + "explain", bearer, p.apiExplain},
+		{"GET", apiPath + "admin", bearer, p.apiAdmin},
 		{"GET", apiPath + "tokens", bearer, p.apiTokens},
 		{"POST", apiPath + "tokens", bearer, p.apiCreateToken},
 		{"DELETE", apiPath + "tokens/" + parameterMark, bearer, p.apiRevokeToken},

@@ -17,6 +17,7 @@ import (
 type bucket struct {
 	Owner     string         `json:"owner,omitempty"` // the credential's; for administrators
 	Scope     string         `json:"scope"`
+	Name      string         `json:"name,omitempty"` // what the project or organization is called
 	Class     string         `json:"class"`
 	Operation string         `json:"operation,omitempty"` // "" where the whole class shares one count
 	Limit     int            `json:"limit"`
@@ -27,7 +28,20 @@ type bucket struct {
 	Outsiders int            `json:"outsiders"`     // spent by others than the gateway
 	Waiting   map[string]int `json:"waiting"`       // requests by team: the visitor's, for administrators all
 	Others    int            `json:"waiting_others"`
+	Queue     []waiting      `json:"queue,omitempty"`         // the first of these requests in line, the longest wait first
+	Waits     []float64      `json:"waits_seconds,omitempty"` // the longest wait in each of the last minutes, the present one last; none: nobody waited
 }
+
+// waiting is one request in a queue.
+type waiting struct {
+	Team      string  `json:"team"`
+	Operation string  `json:"operation"`
+	Since     float64 `json:"since_seconds"`
+	Batch     bool    `json:"batch,omitempty"` // it lets others go first
+}
+
+// SinceText says how long it has waited.
+func (w waiting) SinceText() string { return seconds(w.Since) }
 
 // PeriodText and ResetText are for people.
 func (b bucket) PeriodText() string { return seconds(b.Period) }
@@ -81,8 +95,8 @@ type quotaView struct {
 }
 
 type bucketGroup struct {
-	Owner, Scope string
-	Buckets      []bucket
+	Owner, Scope, Name string
+	Buckets            []bucket
 }
 
 func (p *Portal) quota(v *visit) error {
@@ -90,7 +104,7 @@ func (p *Portal) quota(v *visit) error {
 	for _, b := range p.buckets(v) {
 		last := len(view.Groups) - 1
 		if last < 0 || view.Groups[last].Scope != b.Scope || view.Groups[last].Owner != b.Owner {
-			view.Groups = append(view.Groups, bucketGroup{Owner: b.Owner, Scope: b.Scope})
+			view.Groups = append(view.Groups, bucketGroup{Owner: b.Owner, Scope: b.Scope, Name: b.Name})
 			last++
 		}
 		view.Groups[last].Buckets = append(view.Groups[last].Buckets, b)
@@ -106,10 +120,13 @@ func (p *Portal) apiQuota(v *visit) error {
 func (p *Portal) buckets(v *visit) []bucket {
 	teams, admin := v.rules.Teams(v.caller), v.rules.Admin(v.caller)
 	sight := sight{portal: p, visit: v, known: map[string]bool{}, lookUps: maxLookUps}
+	known := p.names(v)
 	var shown []bucket
 	for _, state := range p.config.Quota() {
 		if admin || sight.sees(state.Scope) {
-			shown = append(shown, bucketOf(state, teams, admin))
+			b := bucketOf(state, teams, admin)
+			b.Name = known.Scope(state.Scope)
+			shown = append(shown, b)
 		}
 	}
 	return shown
@@ -134,6 +151,14 @@ func bucketOf(state limiter.BucketState, teams []string, admin bool) bucket {
 		} else {
 			b.Others += n // who else is busy is not theirs to know
 		}
+	}
+	for _, request := range state.Queue {
+		if admin || mine[request.Team] {
+			b.Queue = append(b.Queue, waiting{request.Team, request.Operation, request.Since.Seconds(), request.Batch})
+		}
+	}
+	for _, wait := range state.Waits {
+		b.Waits = append(b.Waits, wait.Seconds())
 	}
 	return b
 }

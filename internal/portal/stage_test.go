@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/identity"
 	"corp.example/gateway/internal/policy"
@@ -59,6 +60,41 @@ type stage struct {
 	corp     *idp.Provider
 	identity *identity.Service
 	catalog  *catalog.Catalog
+	audit    auditLog // of what is changed through the portal
+}
+
+// auditLog is a log and where it is kept.
+type auditLog struct {
+	log *audit.Log
+	dir string
+}
+
+func newLog(t *testing.T) auditLog {
+	t.Helper()
+	dir := t.TempDir()
+	log, err := audit.Open(audit.Config{Sinks: []audit.Sink{{File: &audit.FileConfig{Dir: dir}, Required: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	return auditLog{log, dir}
+}
+
+// records ends the log and returns its intents and outcomes.
+func (l auditLog) records(t *testing.T) (found []audit.Record) {
+	t.Helper()
+	if err := l.log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for line, err := range audit.Lines(t.Context(), l.dir, audit.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if line.Record.Phase == audit.Intent || line.Record.Phase == audit.Outcome {
+			found = append(found, line.Record)
+		}
+	}
+	return found
 }
 
 // newStage takes changes to the configuration before the portal is made.
@@ -79,7 +115,9 @@ func newStage(t *testing.T, changes ...func(*portal.Config)) *stage {
 	s.identity = newIdentity(t, identity.Config{PublicURL: publicURL, Issuers: []identity.Issuer{{
 		Name: "corp", URL: issuerURL, Audience: []string{audience}, Client: &identity.Client{ID: audience, Secret: "client-secret"},
 	}}})
-	config := portal.Config{Identity: s.identity, PublicURL: publicURL}
+	s.audit = newLog(t)
+	config := portal.Config{Identity: s.identity, PublicURL: publicURL, Audit: s.audit.log,
+		Service: func() portal.Service { return portal.Service{} }, Purge: func(string, string) int { return 0 }}
 	for _, change := range changes {
 		change(&config)
 	}

@@ -19,7 +19,8 @@ type tokensView struct {
 	Expiries []expiry
 	Teams    []string
 	Scopes   []string // the catalogue's
-	Projects []string // those the caller's grants name
+	Projects []string // those to choose from
+	Names    names
 }
 
 // createdToken is a token at the one moment it can be shown.
@@ -42,7 +43,8 @@ func (p *Portal) showTokens(v *visit, status int, view tokensView) (err error) {
 		return err
 	}
 	view.Expiries, view.Teams = p.expiries(), v.rules.Teams(v.caller)
-	view.Scopes, view.Projects = p.config.Catalog.Scopes(), p.grantedProjects(v)
+	view.Names, view.Scopes = p.names(v), p.config.Catalog.Scopes()
+	view.Projects = p.offeredProjects(v, view.Names)
 	return p.show(v, status, "tokens", "Tokens", view)
 }
 
@@ -53,7 +55,7 @@ func (p *Portal) createToken(v *visit) error {
 		Scopes:   append(v.r.PostForm["scope"], words(v.r.PostForm.Get("more_scopes"))...),
 		Projects: append(v.r.PostForm["project"], words(v.r.PostForm.Get("more_projects"))...),
 	}
-	created, err := p.mint(v, asked)
+	created, err := p.mint(v, asked, http.StatusOK)
 	if err == nil {
 		return p.showTokens(v, http.StatusOK, tokensView{Created: created, Asked: tokenRequest{ExpiresIn: defaultExpiry}})
 	}
@@ -65,7 +67,7 @@ func (p *Portal) createToken(v *visit) error {
 
 // revokeToken ends a token and goes back to the list it was pressed in.
 func (p *Portal) revokeToken(v *visit) error {
-	if err := p.revoke(v, v.r.PostForm.Get("id")); err != nil {
+	if err := p.revoke(v, v.r.PostForm.Get("id"), http.StatusSeeOther); err != nil {
 		return err
 	}
 	if v.r.PostForm.Get("from") == "admin" {
@@ -77,6 +79,21 @@ func (p *Portal) revokeToken(v *visit) error {
 // words splits what was typed into a field for several.
 func words(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' || r == '\t' })
+}
+
+// offeredProjects are the projects to choose from: those the caller sees by name, and those that its grants name.
+func (p *Portal) offeredProjects(v *visit, known names) []string {
+	var refs []string
+	for _, project := range known.Projects() {
+		refs = append(refs, project.ID)
+	}
+	refs = refs[:min(len(refs), maxNamed)]
+	for _, ref := range p.grantedProjects(v) {
+		if !slices.Contains(refs, ref) {
+			refs = append(refs, ref)
+		}
+	}
+	return refs
 }
 
 // grantedProjects are the projects that the caller's grants name.

@@ -1,4 +1,4 @@
-// Two comforts that pages do without: buttons that copy, and times in the reader's own zone.
+// Comforts that pages do without: buttons that copy, times in the reader's own zone, and a page that keeps itself fresh.
 "use strict";
 
 for (const button of document.querySelectorAll("button.copy")) {
@@ -21,6 +21,45 @@ const inZone = (more) => new Intl.DateTimeFormat("en-GB", {
   day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short", ...more,
 });
 const toMinutes = inZone({}), toSeconds = inZone({ second: "2-digit" });
-for (const time of document.querySelectorAll("time[datetime]")) {
-  time.textContent = ("seconds" in time.dataset ? toSeconds : toMinutes).format(new Date(time.dateTime));
+const localise = (root) => {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    time.textContent = ("seconds" in time.dataset ? toSeconds : toMinutes).format(new Date(time.dateTime));
+  }
+};
+localise(document);
+
+// The live part of a page is fetched anew while somebody may be looking at it, and for no longer than a while: a page
+// left open must not keep a session alive. Whoever prefers less motion starts it by hand.
+const live = document.getElementById("live"), toggle = document.getElementById("live-toggle");
+if (live && toggle) {
+  const every = 5000, awhile = 10 * 60 * 1000;
+  let timer = 0, end = 0;
+  const pause = () => {
+    clearTimeout(timer);
+    timer = 0;
+    toggle.textContent = "Keep it fresh";
+  };
+  const look = async () => {
+    if (Date.now() > end) return pause();
+    const turn = timer;
+    if (document.visibilityState === "visible") {
+      try {
+        const answer = await fetch(location.href, { cache: "no-store" });
+        const fresh = answer.ok && new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("live");
+        if (!fresh) return pause();
+        if (timer !== turn) return; // paused meanwhile
+        localise(fresh);
+        live.replaceChildren(...fresh.childNodes);
+      } catch { /* the gateway cannot be reached now; the time shown says how old this is */ }
+    }
+    if (timer === turn) timer = setTimeout(look, every);
+  };
+  const start = () => {
+    end = Date.now() + awhile;
+    toggle.textContent = "Pause";
+    timer = setTimeout(look, every);
+  };
+  toggle.hidden = false;
+  toggle.addEventListener("click", () => timer ? pause() : start());
+  if (matchMedia("(prefers-reduced-motion: reduce)").matches) pause(); else start();
 }
