@@ -75,6 +75,7 @@ func TestASlowBodyEndsItsRequest(t *testing.T) {
 			s := httptest.NewServer(server.LimitBody(test.handler, 1<<20, idle))
 			defer s.Close()
 			conn := dialHTTP(t, s)
+			defer conn.Close() // before the server, which waits for it
 			io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
 			if test.drip {
 				go func() {
@@ -99,21 +100,29 @@ func TestASlowBodyEndsItsRequest(t *testing.T) {
 
 func TestASlowHandlerIsNotTheClientsFault(t *testing.T) {
 	const idle = 50 * time.Millisecond
+	ready := make(chan bool)
 	s := httptest.NewServer(server.LimitBody(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		time.Sleep(3 * idle) // as a request in the queue
-		part := make([]byte, 10)
+		defer close(ready)
 		for range 3 {
-			if _, err := io.ReadFull(r.Body, part); err != nil {
+			time.Sleep(3 * idle) // as in the queue, or with an upstream that takes a body slowly
+			ready <- true
+			if _, err := io.ReadFull(r.Body, make([]byte, 1)); err != nil {
 				t.Errorf("reading the body: %v", err)
 			}
-			time.Sleep(3 * idle) // as an upstream that takes it slowly
 		}
+		time.Sleep(3 * idle)
 		if err := r.Context().Err(); err != nil {
 			t.Errorf("the request ended: %v", err)
 		}
 	}), 1<<20, idle))
 	defer s.Close()
-	response, err := http.Post(s.URL, "text/plain", strings.NewReader(strings.Repeat("x", 30)))
+	conn := dialHTTP(t, s)
+	defer conn.Close() // before the server, which waits for it
+	io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n")
+	for range ready {
+		io.WriteString(conn, "x") // at once when asked
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || response.StatusCode != http.StatusOK {
 		t.Errorf("answered %+v, %v", response, err)
 	}

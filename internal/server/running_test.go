@@ -93,7 +93,7 @@ func (s *running) dial(t *testing.T, protocol string) net.Conn {
 	var conn net.Conn
 	var err error
 	if s.secure {
-		conn, err = tls.Dial("tcp", s.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
+		conn, err = tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", s.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
 	} else {
 		conn, err = net.Dial("tcp", s.Addr().String())
 	}

@@ -31,8 +31,11 @@ import (
 // UpstreamToken is the stand-in's own token, the secret that must never come out of the gateway.
 const UpstreamToken = "sbp_5ec4e700000000000000000000000000000000aa"
 
-// Audience is what bearer tokens for the gateway are issued to.
+// Audience is what bearer tokens for the gateway are issued to, and the gateway's own name at the identity provider.
 const Audience = "supabase-gateway"
+
+// ClientSecret is the gateway's secret at the identity provider.
+const ClientSecret = "client-secret"
 
 // The people of the identity provider, by subject, and the groups that Policy speaks of.
 var people = []idp.Person{
@@ -72,6 +75,10 @@ type Options struct {
 	Server  string                          // further keys of its server block, as "max_body: 256MiB, "
 	Sandbox func(*sandbox.Config)           // changes the stand-in's configuration
 	Front   func(http.Handler) http.Handler // stands between the gateway and the stand-in
+
+	// Issuer starts another identity provider than People for the gateway at a URL, and returns its issuer. The gateway
+	// is its client Audience with ClientSecret.
+	Issuer func(gateway string) string
 }
 
 // Gateway is a running gateway and its neighbours.
@@ -80,7 +87,7 @@ type Gateway struct {
 	AdminURL string
 	Dir      string // of gateway.yaml, policy.yaml and the state
 	Upstream *sandbox.Sandbox
-	People   *idp.Provider
+	People   *idp.Provider // nil where Options.Issuer is another
 
 	t       testing.TB
 	binary  string
@@ -110,23 +117,17 @@ func Start(t testing.TB, options Options) *Gateway {
 
 	listen, admin := freeAddress(t), freeAddress(t)
 	g.URL, g.AdminURL = "http://"+listen, "http://"+admin
-	issuer := httptest.NewUnstartedServer(nil)
-	issuerURL := "http://" + issuer.Listener.Addr().String()
-	if g.People, err = idp.New(idp.Config{Issuer: issuerURL, People: people, Clients: []idp.Client{{
-		ID: Audience, Secret: "client-secret", RedirectURIs: []string{g.URL + "/-/callback", g.URL + "/-/"},
-	}}}); err != nil {
-		t.Fatal(err)
+	if options.Issuer == nil {
+		options.Issuer = g.startPeople
 	}
-	issuer.Config.Handler = g.People
-	issuer.Start()
-	t.Cleanup(issuer.Close)
+	issuerURL := options.Issuer(g.URL)
 
 	if options.Policy == "" {
 		options.Policy = Policy
 	}
 	g.write("policy.yaml", options.Policy)
 	g.write("pat", UpstreamToken)
-	g.write("client-secret", "client-secret")
+	g.write("client-secret", ClientSecret)
 	g.write("gateway.yaml", fmt.Sprintf(`server: {%slisten: %q, public_url: %q, drain_timeout: 5s}
 admin: {listen: %q}
 state: {dir: state}
@@ -139,6 +140,23 @@ telemetry: {log: {level: debug, format: json}}
 	g.Launch()
 	t.Cleanup(g.stop)
 	return g
+}
+
+// startPeople starts the identity provider of the people above.
+func (g *Gateway) startPeople(gateway string) string {
+	g.t.Helper()
+	issuer := httptest.NewUnstartedServer(nil)
+	url := "http://" + issuer.Listener.Addr().String()
+	var err error
+	if g.People, err = idp.New(idp.Config{Issuer: url, People: people, Clients: []idp.Client{{
+		ID: Audience, Secret: ClientSecret, RedirectURIs: []string{gateway + "/-/callback", gateway + "/-/"},
+	}}}); err != nil {
+		g.t.Fatal(err)
+	}
+	issuer.Config.Handler = g.People
+	issuer.Start()
+	g.t.Cleanup(issuer.Close)
+	return url
 }
 
 // Launch starts the process and waits until it is ready; tests that ended it call it to start it again.
