@@ -146,6 +146,7 @@ func (g *gateway) listen(public http.Handler, registry *prometheus.Registry) (er
 func (g *gateway) run(ctx context.Context) error {
 	background, stop := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
+	watchers.Go(func() { g.identity.Warm(background) })
 	watchers.Go(func() { g.credentials.Watch(background, g.getenv, g.log) })
 	signal.Ignore(syscall.SIGPIPE) // a reader of standard output that leaves is the audit sink's fault to report
 	hangup := make(chan os.Signal, 1)

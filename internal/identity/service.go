@@ -69,6 +69,16 @@ func New(cfg Config, store state.Store) (*Service, error) {
 	return s, nil
 }
 
+// Warm reads the keys of every issuer, so that the first token finds them and an issuer that does not answer is heard of
+// in the log at the start. It returns when all have been asked, or when ctx ends.
+func (s *Service) Warm(ctx context.Context) {
+	var asked sync.WaitGroup
+	for _, iss := range s.byURL {
+		asked.Go(func() { _, _ = iss.known(ctx) }) // what fails is logged there, and tried again when a token needs it
+	}
+	asked.Wait()
+}
+
 // Close records the last uses that are still in memory. The store stays open.
 func (s *Service) Close() { s.close() }
 
