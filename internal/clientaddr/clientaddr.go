@@ -33,7 +33,7 @@ func (t Trusted) Of(r *http.Request) netip.Addr {
 	if err != nil {
 		return netip.Addr{}
 	}
-	address := peer.Addr().Unmap()
+	address := peer.Addr().Unmap().WithZone("")
 	if len(t) == 0 || !t.contains(address) {
 		return address
 	}

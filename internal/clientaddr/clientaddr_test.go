@@ -29,6 +29,7 @@ func TestOf(t *testing.T) {
 		"IPv6":                                  {trusted, "[fd00::1]:80", []string{"2001:db8::7"}, "2001:db8::7"},
 		"an IPv4 address mapped into IPv6":      {trusted, "[::ffff:10.0.0.1]:80", []string{"192.0.2.7"}, "192.0.2.7"},
 		"a zone cannot make two of one address": {trusted, "10.0.0.1:80", []string{"fe80::1%a"}, "fe80::1"},
+		"nor can the connection's own":          {nil, "[fe80::1%eth0]:80", nil, "fe80::1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &http.Request{RemoteAddr: test.peer, Header: http.Header{"X-Forwarded-For": test.forwarded}}

@@ -56,7 +56,7 @@ func TestEveryFaultIsSaidAtOnceWithFileLineAndKey(t *testing.T) {
   lisen: ":1"
   trusted_proxies: [everywhere]
 admin: {listen: ":8443"}
-upstream: {url: "https://api.example/base", forward_headers: [Authorization, "X-Forwarded-Host"]}
+upstream: {url: "https://api.example/base", forward_headers: [Authorization, "X-Forwarded-Host", prefer, range]}
 credentials:
   - {name: Shared Token, token: {file: no-such-file}}
   - {name: b, token: {env: UNSET}, projects: [short]}
@@ -80,6 +80,8 @@ catalog: {extra: [{id: x-mine, method: GET, path: "no-slash"}]}
 		`gateway.yaml:6: upstream.url: "https://api.example/base" must have no path`,
 		`gateway.yaml:6: upstream.forward_headers[0]: "Authorization" is never forwarded`,
 		`gateway.yaml:6: upstream.forward_headers[1]: "X-Forwarded-Host" is never forwarded`,
+		`gateway.yaml:6: upstream.forward_headers[2]: "prefer" is never forwarded`,
+		`gateway.yaml:6: upstream.forward_headers[3]: "range" is never forwarded`,
 		`gateway.yaml:8: credentials[0].name: "Shared Token" is no name`,
 		`gateway.yaml:8: credentials[0].token: reading the secret: open `,
 		`gateway.yaml:9: credentials[1].token: environment variable UNSET is not set`,

@@ -50,7 +50,7 @@ func (v *validation) server(s *Server) {
 	if s.PublicURL == "" {
 		v.fault("is missing: clients and sign-in need to know where the gateway is, as in https://supabase.corp.example", "server", "public_url")
 	} else {
-		v.baseURL(s.PublicURL, "server", "public_url")
+		v.hostURL(s.PublicURL, "server", "public_url")
 	}
 	for i, text := range s.TrustedProxies {
 		if _, err := netip.ParsePrefix(text); err != nil {
@@ -119,6 +119,10 @@ func unforwardable(name string) string {
 		return "is no header name"
 	case slices.Contains([]string{"Authorization", "Cookie", "Proxy-Authorization", "Host", "Connection", "Te", "Upgrade", "Transfer-Encoding", "Content-Length", "Expect", "Trailer", "Keep-Alive"}, canonical):
 		return "is never forwarded: it carries credentials or belongs to one connection"
+	case slices.Contains([]string{"Accept-Encoding", "Cache-Control", "Pragma", "Prefer", "X-Gateway-Team"}, canonical):
+		return "is never forwarded: the gateway answers to it itself"
+	case slices.Contains([]string{"Range", "If-Range"}, canonical):
+		return "is never forwarded: what a caller may see of a part of an answer cannot be judged"
 	case strings.HasPrefix(canonical, "X-Forwarded-") || canonical == "Forwarded" || canonical == "X-Real-Ip":
 		return "is never forwarded: upstream must not learn or believe addresses from clients"
 	}

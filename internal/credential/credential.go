@@ -72,8 +72,8 @@ func (c *Credential) Observe(status int, now time.Time) (changed bool) {
 // Healthy reports whether upstream accepted the secret when it last judged it.
 func (c *Credential) Healthy() bool { return c.refused.Load() == 0 }
 
-// retryRefused is how long a refused secret rests before one more call may try it: long enough not to hammer upstream
-// with a dead token, short enough that a passing fault there heals by itself.
+// retryRefused is how long a refused secret rests before calls try it again: long enough not to hammer upstream with a
+// dead token, short enough that a passing fault there heals by itself.
 const retryRefused = 30 * time.Second
 
 func (c *Credential) resting(now time.Time) bool {

@@ -119,8 +119,8 @@ func (d *decoding) scalar(node *yaml.Node, into reflect.Value, path []any) {
 		d.fault(node, path, "wants %s, has %s", typeText(into.Kind()), kindText(node))
 		return
 	}
-	// A number or a date where text is wanted is almost always a forgotten pair of quotes (an id, a version), and
-	// yaml.v3 would pass it through as text anyway: it keeps the writer's own characters.
+	// A number or a date where text is wanted passes: it is a forgotten pair of quotes around an id or a version, and
+	// yaml.v3 keeps the writer's own characters.
 	if err := node.Decode(into.Addr().Interface()); err != nil {
 		d.fault(node, path, "wants %s, has %q", typeText(into.Kind()), node.Value)
 	}
