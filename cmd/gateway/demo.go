@@ -62,10 +62,10 @@ var demoPeople = []idp.Person{
 
 func runDemo(ctx context.Context, listen string, getenv func(string) string, stdout, stderr io.Writer) error {
 	d := &demo{upstreamToken: "sbp_" + randomHex(20), clientSecret: randomHex(16)}
+	defer func() { os.RemoveAll(d.dir) }() // also where place fails half-way
 	if err := d.place(listen, stderr); err != nil {
 		return err
 	}
-	defer os.RemoveAll(d.dir)
 	if err := d.writeFiles(); err != nil {
 		return err
 	}

@@ -44,8 +44,8 @@ func (r *reload) policy() {
 		r.log.Error("the changed policy has faults; the one before stays in force", "error", err)
 		return
 	}
-	r.success.Set(1)
 	r.set(rules)
+	r.success.Set(1)
 	now := time.Now()
 	r.state.Store(&attempt{inForce: now, tried: now})
 	r.log.Info("policy replaced", "version", rules.Version())
