@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -124,6 +125,17 @@ type state struct {
 	limiter     *limiter.Memory
 	audit       *audit.Log
 	credentials *credential.Set
+	classes     []string // limit classes of the catalogue
+}
+
+func newState(config Config) state {
+	s := state{cache: config.Cache, limiter: config.Limiter, audit: config.Audit, credentials: config.Credentials}
+	for _, op := range config.Catalog.Operations() {
+		if !slices.Contains(s.classes, op.Class.Name) {
+			s.classes = append(s.classes, op.Class.Name)
+		}
+	}
+	return s
 }
 
 var (
@@ -148,8 +160,9 @@ func (s state) Collect(out chan<- prometheus.Metric) {
 	stats := s.cache.Stats()
 	out <- prometheus.MustNewConstMetric(cacheBytes, prometheus.GaugeValue, float64(stats.Bytes))
 	out <- prometheus.MustNewConstMetric(cacheEntries, prometheus.GaugeValue, float64(stats.Entries))
-	for class, waiting := range waitingByClass(s.limiter.Snapshot()) {
-		out <- prometheus.MustNewConstMetric(queueDepth, prometheus.GaugeValue, float64(waiting), class)
+	waiting := waitingByClass(s.limiter.Snapshot())
+	for _, class := range s.classes {
+		out <- prometheus.MustNewConstMetric(queueDepth, prometheus.GaugeValue, float64(waiting[class]), class)
 	}
 	for i, sink := range s.audit.Stats() {
 		name := sink.Sink

@@ -58,7 +58,7 @@ func New(config Config, rules *policy.Policy) *Proxy {
 	p := &Proxy{config: config, metrics: newMetrics(config.Registry)}
 	p.inventory = inventory.New(p.lookUp)
 	p.policy.Store(rules)
-	config.Registry.MustRegister(state{config.Cache, config.Limiter, config.Audit, config.Credentials})
+	config.Registry.MustRegister(newState(config))
 	return p
 }
 
