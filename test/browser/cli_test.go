@@ -50,7 +50,8 @@ func supabaseLogin(t *testing.T, s *stage) {
 	terminal := harness.StartTerminal(t, c.home, c.environment, "node "+supabaseCLI+" login --no-browser --name ada-laptop")
 	link := terminal.Await(`https?://\S+/cli/login\?\S+&public_key=[0-9a-f]{130}`)
 
-	// CLI 3.1 knows the dashboards of its own profiles only and names Supabase's for every other, so its link is pasted.
+	// CLI 3.1 knows the dashboards of its built-in profiles only and names Supabase's for every other, so the link's path
+	// is opened at the gateway, as its first page says.
 	b.open(link[strings.Index(link, "/cli/login?"):])
 	b.wants("Sign in the Supabase CLI?", "If you came here by a link in a message, stop")
 	b.press("It was me: show the code")

@@ -22,7 +22,8 @@ type form struct {
 // forms are those of the page.
 func (b *tab) forms() []form {
 	b.t.Helper()
-	return eval[[]form](b, `[...document.forms].filter(f => f.method === "post").map(f => ({Action: f.action, Fields: Object.fromEntries(new FormData(f))}))`)
+	return eval[[]form](b, `[...document.forms].filter(f => f.method === "post").map(f => (
+		{Action: f.action, Fields: Object.fromEntries(new FormData(f))}))`)
 }
 
 // cliLink is what "supabase login" opens, with a token name.
@@ -129,7 +130,11 @@ func hostileNames(t *testing.T, s *stage) {
 		b.fitsPhone()
 	}
 	b.walk(func() { harmless(b) })
-	for _, path := range []string{pathWith("/-/access", "path", "/v1/projects/"+hostileName(500)), pathWith("/-/audit", "project", hostileName(500)), cliLink(hostileName(500))} {
+	for _, path := range []string{
+		pathWith("/-/access", "path", "/v1/projects/"+hostileName(500)),
+		pathWith("/-/audit", "project", hostileName(500)),
+		cliLink(hostileName(500)),
+	} {
 		b.open(path)
 		harmless(b)
 	}

@@ -3,7 +3,7 @@
 // what a browser makes of it: cookies, redirects between two sites, content policy, layout, accessibility.
 //
 // The tests share one gateway, one provider and one browser, and run one after another. They need Chromium, Node.js and
-// the packages of test/clients.
+// the packages of test/clients. With SCREENSHOTS=1 in the environment they also make the pictures in docs/screenshots.
 package browser_test
 
 import (

@@ -21,7 +21,7 @@ func kindsOfPeople(t *testing.T, s *stage) {
 	}{
 		{"ada", mine, []string{"Hello, Ada Lovelace", "payments"}, []string{sandbox.Payments, "#payments"}, http.StatusForbidden},
 		{"grace", append(mine, "Administration"), []string{"Hello, Grace Hopper", "platform", "administrator"}, []string{"every project"}, http.StatusOK},
-		{"linus", mine, []string{"Hello, Linus Pauling", "You are in no team", "research", "GET /v1/projects"}, []string{"You are in no team"}, http.StatusForbidden},
+		{"linus", mine, []string{"Hello, Linus Pauling", "You are in no team", "GET /v1/projects"}, []string{"You are in no team"}, http.StatusForbidden},
 	} {
 		t.Run(kind.subject, func(t *testing.T) {
 			b := s.as(t, kind.subject)
@@ -89,8 +89,8 @@ func nothingOfOthers(t *testing.T, s *stage) {
 		got := s.Get(secret, path, "User-Agent", "Bob’s tool")
 		request = got.Header.Get("X-Request-Id")
 		traces = append(traces, request)
-		s.Audit(request)
 	}
+	s.Audit(request)
 	for _, subject := range []string{"ada", "linus"} {
 		t.Run(subject, func(t *testing.T) { s.as(t, subject).seesNone(traces, id, request) })
 	}
@@ -111,9 +111,9 @@ func nothingOfOthers(t *testing.T, s *stage) {
 func (b *tab) seesNone(traces []string, token, request string) {
 	t := b.t
 	own := b.mint("a look around")
-	for _, path := range []string{"/v1/projects", "/v1/projects/" + sandbox.Storefront} { // the second is refused
-		b.stage.Audit(b.stage.Get(own, path).Header.Get("X-Request-Id"))
-	}
+	b.stage.Get(own, "/v1/projects")
+	refused := b.stage.Get(own, "/v1/projects/"+sandbox.Storefront)
+	b.stage.Audit(refused.Header.Get("X-Request-Id"))
 	clean := func(where, text string) {
 		for _, trace := range traces {
 			if strings.Contains(text, trace) {

@@ -24,11 +24,12 @@ type account struct {
 // somebody whose names attack the pages they stand on.
 func accounts() map[string]account {
 	return map[string]account{
-		"ada":     {"Ada Lovelace", "ada@acme.example", true, []string{"payments-eng"}},
-		"bob":     {"Bob Kahn", "bob@globex.example", true, []string{"field-eng"}},
-		"grace":   {"Grace Hopper", "grace@acme.example", true, []string{"platform-eng"}},
-		"linus":   {"Linus Pauling", "linus@acme.example", true, []string{"research"}},
-		"mallory": {hostileName(500), `"><script>attack()</script>"@evil.example`, true, []string{"payments-eng", hostileName(120), strings.Repeat("G", 500)}},
+		"ada":   {"Ada Lovelace", "ada@acme.example", true, []string{"payments-eng"}},
+		"bob":   {"Bob Kahn", "bob@globex.example", true, []string{"field-eng"}},
+		"grace": {"Grace Hopper", "grace@acme.example", true, []string{"platform-eng"}},
+		"linus": {"Linus Pauling", "linus@acme.example", true, []string{"research"}},
+		"mallory": {hostileName(500), `"><script>attack()</script>"@evil.example`, true,
+			[]string{"payments-eng", hostileName(120), strings.Repeat("G", 500)}},
 	}
 }
 

@@ -24,8 +24,12 @@ func screenshots(t *testing.T) {
 	ada.mint("nightly backup")
 	var last harness.Answer
 	for _, path := range []string{
-		"/v1/projects", "/v1/projects/" + sandbox.Payments, "/v1/projects/" + sandbox.Payments + "/secrets", "/v1/projects/" + sandbox.Ledger + "/functions",
-		"/v1/projects/" + sandbox.Billing, "/v1/projects/" + sandbox.Payments + "/health?services=auth", "/v1/projects/" + sandbox.Payments,
+		"/v1/projects",
+		"/v1/projects/" + sandbox.Payments,
+		"/v1/projects/" + sandbox.Payments + "/secrets",
+		"/v1/projects/" + sandbox.Ledger + "/functions",
+		"/v1/projects/" + sandbox.Billing,
+		"/v1/projects/" + sandbox.Payments + "/health?services=auth",
 	} {
 		last = s.Get(laptop, path)
 	}

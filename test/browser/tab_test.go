@@ -27,6 +27,7 @@ type tab struct {
 	t     *testing.T
 	stage *stage
 	ctx   context.Context
+	close context.CancelFunc
 
 	mu     sync.Mutex
 	sites  []string // that may be asked
@@ -36,36 +37,33 @@ type tab struct {
 // stranger is a new browser that nobody has signed in with.
 func (s *stage) stranger(t *testing.T) *tab {
 	t.Helper()
-	b := &tab{stage: s, sites: []string{s.URL, s.provider.issuer}}
-	ctx, stop := chromedp.NewContext(s.browser, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.watch))
-	b.ctx = ctx
-	t.Cleanup(stop)
-	b.use(t)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("opening a tab: %v", err)
-	}
-	b.desktop()
+	b := s.newTab(t)
+	t.Cleanup(b.close)
 	return b
 }
 
-// as is the browser of somebody who is signed in. It is kept for later tests.
+// as is the browser of somebody who is signed in. It is kept, so that whoever needs it next need not sign in again.
 func (s *stage) as(t *testing.T, subject string) *tab {
 	t.Helper()
-	b := s.tabs[subject]
-	if b == nil {
-		// It outlives the test, so that whoever needs it next need not sign in again.
-		b = &tab{stage: s, sites: []string{s.URL, s.provider.issuer}}
-		b.ctx, _ = chromedp.NewContext(s.browser, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.watch))
-		if err := chromedp.Do(b.ctx); err != nil {
-			t.Fatalf("opening a tab: %v", err)
-		}
-		s.tabs[subject] = b
+	if b := s.tabs[subject]; b != nil {
 		b.use(t)
-		b.desktop()
-		b.signIn(subject)
 		return b
 	}
+	b := s.newTab(t)
+	b.signIn(subject)
+	s.tabs[subject] = b
+	return b
+}
+
+func (s *stage) newTab(t *testing.T) *tab {
+	t.Helper()
+	b := &tab{stage: s, sites: []string{s.URL, s.provider.issuer}}
+	b.ctx, b.close = chromedp.NewContext(s.browser, chromedp.WithNewBrowserContext(), chromedp.WithListener(b.watch))
 	b.use(t)
+	if err := chromedp.Do(b.ctx); err != nil {
+		t.Fatalf("opening a tab: %v", err)
+	}
+	b.desktop()
 	return b
 }
 

