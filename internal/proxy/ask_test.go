@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -144,7 +143,7 @@ func reset(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	connection, _, err := http.NewResponseController(w).Hijack()
 	if err == nil {
-		connection.(net.Conn).Close()
+		connection.Close()
 	}
 }
 

@@ -14,6 +14,10 @@ import (
 	"corp.example/gateway/internal/policy"
 )
 
+// socketBytes is what the kernel takes for a client that reads nothing, at the least. Shorter answers cannot be held up, and
+// need no deadline.
+const socketBytes = 16 << 10
+
 // respond is step 12 for a buffered read.
 func (p *Proxy) respond(x *exchange, found cache.Result) error {
 	h := x.w.Header()
@@ -23,6 +27,11 @@ func (p *Proxy) respond(x *exchange, found cache.Result) error {
 	if found.Rest != nil {
 		rest = &watchedBody{ReadCloser: found.Rest}
 		found.Rest = rest
+	}
+	if len(found.Entry.Body()) > socketBytes {
+		connection := http.NewResponseController(x.w)
+		_ = connection.SetWriteDeadline(time.Now().Add(writeIdle)) // an error here comes back from the write itself
+		defer func() { _ = connection.SetWriteDeadline(time.Time{}) }()
 	}
 	var err error
 	x.answer.status, x.answer.bytes, err = found.Respond(x.w, x.r, x.began)
