@@ -123,6 +123,18 @@ func TestAFaultyPolicyIsReportedWithTheConfiguration(t *testing.T) {
 	}
 }
 
+func TestThePublicURLHasNoPath(t *testing.T) {
+	for url, good := range map[string]bool{"https://g.example": true, "https://g.example/": true, "https://g.example/base": false} {
+		_, err := load(t, map[string]string{
+			"gateway.yaml": "server: {public_url: " + url + "}\ncredentials: [{name: shared, token: {env: PAT}}]\n",
+			"policy.yaml":  goodPolicy,
+		})
+		if refused := err != nil && strings.Contains(err.Error(), "must have no path"); refused == good {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
 func TestMissingFilesSaySoInOneLine(t *testing.T) {
 	for name, files := range map[string]map[string]string{
 		"no configuration": {},

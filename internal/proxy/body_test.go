@@ -151,8 +151,9 @@ func TestABodyIsNotReadWhenItsRequestIsOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.end()
-	if n, err := reader.Read(make([]byte, 4)); n != 0 || err != errRequestOver {
-		t.Errorf("read %d, %v: the client's connection serves its next request by now", n, err)
+	n, err := reader.Read(make([]byte, 4))
+	if left, _ := io.ReadAll(b.sent.source); n != 0 || err != errRequestOver || string(left) != " text" {
+		t.Errorf("read %d, %v, with %q left: the client's connection serves its next request by now", n, err, left)
 	}
 	if got, want := b.sha256(), hexSHA256([]byte("some")); got != want {
 		t.Errorf("hash %s, want that of what was read", got)

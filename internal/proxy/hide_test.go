@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -20,7 +21,7 @@ func TestHideTakesSecretsOutOrPassesNothingOn(t *testing.T) {
 		"a secret":          {strings.NewReader(`{"id":1,"password":"p4ss","deep":[{"password":"p4ss"}]}`), "", ""},
 		"nothing":           {strings.NewReader(""), "", ""},
 		"what is no JSON":   {strings.NewReader("password: p4ss"), "", problem.UpstreamFailed},
-		"what is too large": {strings.NewReader(`"` + strings.Repeat("x", hiddenBytes) + `"`), "", problem.UpstreamFailed},
+		"what is too large": {strings.NewReader(`{"id":1}` + strings.Repeat(" ", hiddenBytes)), "", problem.UpstreamFailed},
 		"what breaks off":   {io.MultiReader(strings.NewReader(`{"id":1,`), iotest.ErrReader(io.ErrUnexpectedEOF)), "", problem.UpstreamFailed},
 		"what stalls":       {iotest.ErrReader(errStalled), "", problem.UpstreamTimeout},
 	} {
@@ -52,6 +53,21 @@ func TestTrailersShowNeitherTheSharedAccountNorTheCredential(t *testing.T) {
 	want := http.Header{http.TrailerPrefix + "X-Checksum": {"abc"}, http.TrailerPrefix + "X-Echo": {"fine"}}
 	if len(got) != len(want) || got.Get(http.TrailerPrefix+"X-Checksum") != "abc" || got.Get(http.TrailerPrefix+"X-Echo") != "fine" {
 		t.Errorf("trailers %v, want %v", got, want)
+	}
+}
+
+func TestAStallIsToldFromACancelledRequest(t *testing.T) {
+	// HTTP/2 reports a cancelled exchange without its cause.
+	broken := func() io.ReadCloser { return io.NopCloser(iotest.ErrReader(context.Canceled)) }
+	for cause, want := range map[error]problem.Code{errStalled: problem.UpstreamTimeout, nil: problem.UpstreamFailed} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		body := &answerBody{ReadCloser: broken(), ctx: ctx, guard: restingGuard(), cancel: cancel}
+		_, err := io.ReadAll(body)
+		if got := problem.From(unanswered(err)).Code; got != want {
+			t.Errorf("cancelled because of %v: %s, want %s", cause, got, want)
+		}
+		body.Close()
 	}
 }
 

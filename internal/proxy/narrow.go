@@ -24,12 +24,16 @@ func (x *exchange) hidden(rules *policy.Policy) []string {
 	return fields
 }
 
+// shows reports whether an answer of this status shows what was asked for. All of these are narrowed: upstream, or a cache
+// before it, may use another than 200 for the same list.
+func shows(status int) bool { return status >= 200 && status < 300 }
+
 // narrow is step 11: it takes out of an answer what this caller may not see. An answer that cannot be read is refused,
 // since what it holds cannot be judged.
 func (p *Proxy) narrow(ctx context.Context, rules *policy.Policy, x *exchange, found cache.Result) (cache.Result, error) {
 	hidden := x.hidden(rules)
 	list := x.call.Op.List
-	if list == catalog.NotAList && len(hidden) == 0 || found.Entry.Status() != http.StatusOK {
+	if list == catalog.NotAList && len(hidden) == 0 || !shows(found.Entry.Status()) {
 		return found, nil
 	}
 	if found.Rest != nil {
@@ -94,7 +98,7 @@ func (p *Proxy) narrowItems(ctx context.Context, rules *policy.Policy, x *exchan
 // legible refuses a list that narrowing could not read before it is stored: everybody would be refused by it until it
 // ends, while the answer before it may still do.
 func legible(op *catalog.Operation, answer *cache.Answer) error {
-	if op.List == catalog.NotAList || answer.Status != http.StatusOK || answer.Rest != nil {
+	if op.List == catalog.NotAList || !shows(answer.Status) || answer.Rest != nil {
 		return nil
 	}
 	if _, _, err := narrow.List(answer.Body, op.List, func(narrow.Item) bool { return true }); err != nil {

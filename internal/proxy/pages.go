@@ -39,7 +39,7 @@ func (p *Proxy) servePages(ctx context.Context, rules *policy.Policy, x *exchang
 	if err != nil {
 		return err
 	}
-	if found.Entry.Status() != http.StatusOK {
+	if !shows(found.Entry.Status()) {
 		return p.respond(x, found)
 	}
 	if found.Rest != nil {

@@ -260,3 +260,31 @@ func TestNothingIsLookedUpForWhomNoGrantCouldHelp(t *testing.T) {
 		t.Errorf("a known branch cost %d requests, want 1", n)
 	}
 }
+
+func TestAListUnderAnotherStatusIsNarrowedToo(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/v1/projects", "/v1/organizations/" + sandbox.Acme + "/projects"} {
+		g := harness.Start(t, harness.Options{Front: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == path {
+					w = &transforming{ResponseWriter: w}
+				}
+				next.ServeHTTP(w, r)
+			})
+		}})
+		a := g.Get(g.JWT("ada"), path)
+		if a.StatusCode != http.StatusNonAuthoritativeInfo || !strings.Contains(a.Text, sandbox.Payments) || strings.Contains(a.Text, sandbox.Storefront) {
+			t.Errorf("%s: %d %s", path, a.StatusCode, a.Text)
+		}
+	}
+}
+
+// transforming says 203 instead of 200, as a proxy that changed something does.
+type transforming struct{ http.ResponseWriter }
+
+func (w *transforming) WriteHeader(status int) {
+	if status == http.StatusOK {
+		status = http.StatusNonAuthoritativeInfo
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
