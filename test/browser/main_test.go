@@ -8,11 +8,8 @@ package browser_test
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -89,28 +86,7 @@ var (
 // needBrowser leaves the tests out where something they run is missing, but never in continuous integration.
 func needBrowser(t *testing.T) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("a short run leaves out the browser")
-	}
-	var missing []string
-	for _, command := range []string{"chromium", "node", "script"} {
-		if _, err := exec.LookPath(command); err != nil {
-			missing = append(missing, command)
-		}
-	}
-	for _, file := range []string{supabaseCLI, axeSource, installed("oidc-provider/package.json")} {
-		if _, err := os.Stat(file); err != nil {
-			missing = append(missing, file)
-		}
-	}
-	if len(missing) == 0 {
-		return
-	}
-	message := fmt.Sprintf("missing: %s. Run: make test", strings.Join(missing, ", "))
-	if os.Getenv("CI") == "true" {
-		t.Fatal(message)
-	}
-	t.Skip(message)
+	harness.Need(t, []string{"chromium", "node", "script"}, []string{supabaseCLI, axeSource, installed("oidc-provider/package.json")})
 }
 
 // newBrowser starts Chromium with a profile of its own. Each tab has its own cookies.

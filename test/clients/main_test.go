@@ -9,7 +9,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,28 +37,7 @@ var (
 // needClients leaves the test out where the clients are not installed, but never in continuous integration.
 func needClients(t testing.TB) {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("a short run leaves out the real clients")
-	}
-	var missing []string
-	for _, command := range []string{"node", "npx"} {
-		if _, err := exec.LookPath(command); err != nil {
-			missing = append(missing, command)
-		}
-	}
-	for _, file := range []string{supabaseCLI, mcpServer, module("supabase-management-js/package.json")} {
-		if _, err := os.Stat(file); err != nil {
-			missing = append(missing, file)
-		}
-	}
-	if len(missing) == 0 {
-		return
-	}
-	message := fmt.Sprintf("missing: %s. Run: make test", strings.Join(missing, ", "))
-	if os.Getenv("CI") == "true" {
-		t.Fatal(message)
-	}
-	t.Skip(message)
+	harness.Need(t, []string{"node", "npx"}, []string{supabaseCLI, mcpServer, module("supabase-management-js/package.json")})
 }
 
 // ran is what a command left behind.

@@ -1,0 +1,36 @@
+package harness
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Need leaves a test out of short runs, and where a command or file that it runs is missing. In continuous integration
+// what is missing fails the test instead.
+func Need(t testing.TB, commands, files []string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("a short run leaves out the real clients and the browser")
+	}
+	var missing []string
+	for _, command := range commands {
+		if _, err := exec.LookPath(command); err != nil {
+			missing = append(missing, command)
+		}
+	}
+	for _, file := range files {
+		if _, err := os.Stat(file); err != nil {
+			missing = append(missing, file)
+		}
+	}
+	if len(missing) == 0 {
+		return
+	}
+	message := "missing: " + strings.Join(missing, ", ") + ". Run: make test"
+	if os.Getenv("CI") == "true" {
+		t.Fatal(message)
+	}
+	t.Skip(message)
+}
