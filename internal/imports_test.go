@@ -22,6 +22,8 @@ var allowed = map[string][]string{
 	"clientaddr":  nil,
 	"telemetry":   nil,
 	"catalog":     {"problem", "strictyaml"},
+	"backplane":   {"secret"},
+	"seal":        {"secret"},
 	"audit":       {"problem"},
 	"state":       nil,
 	"identity":    {"problem", "state"},                             // tokens and sessions are kept in the state
@@ -34,7 +36,7 @@ var allowed = map[string][]string{
 	"sandbox":     nil,                                              // shares no code with what it tests
 	"sandbox/idp": nil,
 	"server":      {"problem"},
-	"config":      {"catalog", "policy", "secret", "strictyaml"},
+	"config":      {"backplane", "catalog", "policy", "seal", "secret", "strictyaml"},                                                           // whose checks it calls
 	"portal":      {"audit", "catalog", "clientaddr", "identity", "limiter", "policy", "problem", "state", "strictyaml"},                        // shows them
 	"proxy":       {"audit", "cache", "catalog", "clientaddr", "credential", "identity", "inventory", "limiter", "narrow", "policy", "problem"}, // the line
 }

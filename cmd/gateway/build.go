@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"corp.example/gateway/internal/audit"
+	"corp.example/gateway/internal/backplane"
 	"corp.example/gateway/internal/cache"
 	"corp.example/gateway/internal/clientaddr"
 	"corp.example/gateway/internal/config"
@@ -24,6 +25,7 @@ import (
 	"corp.example/gateway/internal/limiter"
 	"corp.example/gateway/internal/portal"
 	"corp.example/gateway/internal/proxy"
+	"corp.example/gateway/internal/seal"
 	"corp.example/gateway/internal/server"
 	"corp.example/gateway/internal/state"
 	"corp.example/gateway/internal/telemetry"
@@ -35,6 +37,8 @@ type gateway struct {
 	config      *config.Loaded
 	getenv      func(string) string
 	log         *slog.Logger
+	backplane   *backplane.Backplane // nil where one replica keeps everything itself
+	keys        *seal.Keys           // nil where nothing is sealed
 	store       *state.Embedded
 	identity    *identity.Service
 	credentials *credential.Set
@@ -62,6 +66,9 @@ func (g *gateway) assemble() (err error) {
 	registry := telemetry.Registry()
 	trusted, err := clientaddr.Parse(file.Server.TrustedProxies)
 	if err != nil {
+		return err
+	}
+	if err := g.openShared(&file.State); err != nil {
 		return err
 	}
 	if g.store, err = state.Open(file.State.Dir); err != nil {
@@ -111,6 +118,26 @@ func (g *gateway) assemble() (err error) {
 	return g.listen(publicHandler(g.proxy, pages), registry)
 }
 
+// openShared opens what replicas share and what seals.
+func (g *gateway) openShared(s *config.State) (err error) {
+	if !s.SealKey.IsZero() {
+		if g.keys, err = seal.Load(s.SealKey, g.getenv); err != nil {
+			return err
+		}
+	}
+	if s.Redis == nil {
+		return nil
+	}
+	place := backplane.Config{URL: s.Redis.URL, CAFile: s.Redis.CAFile, Log: g.log}
+	if !s.Redis.Password.IsZero() {
+		if place.Password, err = s.Redis.Password.Read(g.getenv); err != nil {
+			return err
+		}
+	}
+	g.backplane, err = backplane.Open(place)
+	return err
+}
+
 // publicHandler joins what the public listener serves. It does not clean paths as http.ServeMux would: the catalogue
 // refuses what is not clean.
 func publicHandler(api, pages http.Handler) http.Handler {
@@ -130,14 +157,19 @@ func (g *gateway) listen(public http.Handler, registry *prometheus.Registry) (er
 			return err
 		}
 	}
+	checks := []server.Check{
+		{Name: "audit", Ready: g.audit.Healthy},
+		{Name: "credentials", Ready: g.credentials.Ready},
+		{Name: "policy", Ready: g.reload.healthy, Detail: true},
+	}
+	if g.backplane != nil {
+		// Told, but not a reason to send clients elsewhere: every replica has the same Redis, and some answers need none.
+		checks = append(checks, server.Check{Name: "redis", Ready: g.backplane.Healthy, Detail: true})
+	}
 	g.server, err = server.Listen(server.Config{
 		Listen: file.Server.Listen, Public: public, Certificate: g.certificate, MaxBody: int64(file.Server.MaxBody),
 		AdminListen: file.Admin.Listen, DrainTimeout: time.Duration(file.Server.DrainTimeout), Log: g.log,
-		Admin: server.AdminHandler(registry,
-			server.Check{Name: "audit", Ready: g.audit.Healthy},
-			server.Check{Name: "credentials", Ready: g.credentials.Ready},
-			server.Check{Name: "policy", Ready: g.reload.healthy, Detail: true},
-		),
+		Admin: server.AdminHandler(registry, checks...),
 	})
 	return err
 }
@@ -178,6 +210,9 @@ func (g *gateway) close() error {
 	}
 	if g.store != nil {
 		faults = append(faults, g.store.Close())
+	}
+	if g.backplane != nil {
+		faults = append(faults, g.backplane.Close())
 	}
 	return errors.Join(faults...)
 }

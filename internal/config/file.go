@@ -55,12 +55,6 @@ type Admin struct {
 	Listen string `yaml:"listen"`
 }
 
-// State is where the gateway keeps what must survive a restart.
-type State struct {
-	// Dir holds tokens and sessions. One running gateway at a time owns it. Default "./data".
-	Dir string `yaml:"dir"`
-}
-
 // Upstream is the API behind the gateway.
 type Upstream struct {
 	// URL is upstream's base URL: scheme and host. Default "https://api.supabase.com". Plain HTTP only on loopback.

@@ -148,7 +148,7 @@ func setDefault[T comparable](value *T, to T) {
 
 // resolvePaths makes every path absolute, so that nothing depends on the folder the gateway was started in.
 func (f *File) resolvePaths(base string) {
-	paths := []*string{&f.State.Dir, &f.Upstream.CAFile, &f.Policy.File, &f.Audit.Key.File}
+	paths := append(f.State.paths(), &f.Upstream.CAFile, &f.Policy.File, &f.Audit.Key.File)
 	if f.Server.TLS != nil {
 		paths = append(paths, &f.Server.TLS.CertFile, &f.Server.TLS.KeyFile)
 	}

@@ -37,6 +37,7 @@ func (v *validation) file(f *File) {
 	if f.Admin.Listen == f.Server.Listen {
 		v.fault("is also the public listener's address: metrics and profiles must not be public; give it a port of its own", "admin", "listen")
 	}
+	v.state(&f.State)
 	v.upstream(&f.Upstream)
 	v.credentials(f.Credentials)
 	v.identity(&f.Identity)

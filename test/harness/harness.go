@@ -73,8 +73,13 @@ type Options struct {
 	Policy  string                          // policy.yaml; "": Policy
 	Config  string                          // further YAML for gateway.yaml, at its top level
 	Server  string                          // further keys of its server block, as "max_body: 256MiB, "
+	State   string                          // further keys of its state block, as "seal_key: {file: seal-key}, "
+	Redis   string                          // URL of the Redis that replicas share; "": none
+	Files   map[string]string               // further files in the gateway's folder, by name
 	Sandbox func(*sandbox.Config)           // changes the stand-in's configuration
 	Front   func(http.Handler) http.Handler // stands between the gateway and the stand-in
+	Origin  string                          // URL of another upstream than the stand-in
+	Forward string                          // request headers let through beside the built-in ones, with commas between
 
 	// Issuer starts another identity provider than People for the gateway at a URL, and returns its issuer. The gateway
 	// is its client Audience with ClientSecret.
@@ -89,11 +94,15 @@ type Gateway struct {
 	Upstream *sandbox.Sandbox
 	People   *idp.Provider // nil where Options.Issuer is another
 
-	t       testing.TB
-	binary  string
-	process *exec.Cmd
-	ended   chan error
-	log     *safeBuffer
+	t        testing.TB
+	options  Options
+	upstream string // URL
+	issuer   string // URL
+	public   string // URL of the service: the first replica's
+	binary   string
+	process  *exec.Cmd
+	ended    chan error
+	log      *safeBuffer
 }
 
 // Start runs a gateway and waits until it is ready. It ends with the test, which fails where the gateway did.
@@ -114,32 +123,62 @@ func Start(t testing.TB, options Options) *Gateway {
 	}
 	upstream := httptest.NewServer(front)
 	t.Cleanup(upstream.Close)
-
-	listen, admin := freeAddress(t), freeAddress(t)
-	g.URL, g.AdminURL = "http://"+listen, "http://"+admin
 	if options.Issuer == nil {
 		options.Issuer = g.startPeople
 	}
-	issuerURL := options.Issuer(g.URL)
-
 	if options.Policy == "" {
 		options.Policy = Policy
 	}
-	g.write("policy.yaml", options.Policy)
+	if options.Origin == "" {
+		options.Origin = upstream.URL
+	}
+	g.options, g.upstream = options, options.Origin
+	g.configure()
+	g.Launch()
+	t.Cleanup(g.stop)
+	return g
+}
+
+// Replica runs another gateway of the same service: it has the neighbours, the policy, the credential and the Redis of g,
+// and a folder and ports of its own.
+func (g *Gateway) Replica() *Gateway {
+	g.t.Helper()
+	replica := &Gateway{Dir: g.t.TempDir(), Upstream: g.Upstream, People: g.People, t: g.t, options: g.options, upstream: g.upstream, issuer: g.issuer,
+		public: g.public, binary: g.binary, log: &safeBuffer{}}
+	replica.configure()
+	replica.Launch()
+	g.t.Cleanup(replica.stop)
+	return replica
+}
+
+// configure writes the gateway's files.
+func (g *Gateway) configure() {
+	g.t.Helper()
+	listen, admin := freeAddress(g.t), freeAddress(g.t)
+	g.URL, g.AdminURL = "http://"+listen, "http://"+admin
+	if g.public == "" {
+		g.public = g.URL
+		g.issuer = g.options.Issuer(g.URL)
+	}
+	redis := ""
+	if g.options.Redis != "" {
+		redis = fmt.Sprintf("redis: {url: %q}, ", g.options.Redis)
+	}
+	for name, content := range g.options.Files {
+		g.write(name, content)
+	}
+	g.write("policy.yaml", g.options.Policy)
 	g.write("pat", UpstreamToken)
 	g.write("client-secret", ClientSecret)
 	g.write("gateway.yaml", fmt.Sprintf(`server: {%slisten: %q, public_url: %q, drain_timeout: 5s}
 admin: {listen: %q}
-state: {dir: state}
-upstream: {url: %q, timeout: 20s}
+state: {%s%sdir: state}
+upstream: {url: %q, timeout: 20s, forward_headers: [%s]}
 credentials: [{name: shared, owner: platform-bot, token: {file: pat}}]
 identity:
   issuers: [{name: corp, url: %q, audience: [%s], client: {id: %s, secret: {file: client-secret}}}]
 telemetry: {log: {level: debug, format: json}}
-%s`, options.Server, listen, g.URL, admin, upstream.URL, issuerURL, Audience, Audience, options.Config))
-	g.Launch()
-	t.Cleanup(g.stop)
-	return g
+%s`, g.options.Server, listen, g.public, admin, redis, g.options.State, g.upstream, g.options.Forward, g.issuer, Audience, Audience, g.options.Config))
 }
 
 // startPeople starts the identity provider of the people above.
