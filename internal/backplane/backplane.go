@@ -9,11 +9,8 @@ package backplane
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 	"time"
 
@@ -21,13 +18,14 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"corp.example/gateway/internal/secret"
+	"corp.example/gateway/internal/trust"
 )
 
-// The time-outs of one command. Redis answers a local network in well under a millisecond; a quarter of a second is a
-// Redis that is in trouble, and a request must not pay more than that to find out.
+// The time-outs of one try of a command. Redis answers a local network in well under a millisecond; what takes half a
+// second is in trouble, and not merely a machine that had no time. Who cannot wait as long gives a context that ends.
 const (
 	dialTimeout    = 500 * time.Millisecond
-	commandTimeout = 250 * time.Millisecond
+	commandTimeout = 500 * time.Millisecond
 )
 
 // poolSize bounds connections to one Redis node. Commands are short and the limiter sends its own in batches, so that
@@ -74,31 +72,16 @@ func Open(config Config) (*Backplane, error) {
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
 	if parsed.tls {
-		if options.TLSConfig, err = tlsConfig(config.CAFile); err != nil {
-			return nil, err
+		if options.TLSConfig, err = trust.Client(config.CAFile); err != nil {
+			return nil, fmt.Errorf("redis: %w", err)
 		}
 	}
-	b := &Backplane{client: redis.NewUniversalClient(options), breaker: &breaker{log: config.Log}}
+	logOnce.Do(func() { redis.SetLogger(clientLog{config.Log}) })
+	b := &Backplane{client: newClient(options), breaker: &breaker{log: config.Log}}
 	b.client.AddHook(b.breaker)
 	b.closing, b.stop = context.WithCancel(context.Background())
 	b.running.Go(func() { b.breaker.watch(b.closing, b.client) })
 	return b, nil
-}
-
-func tlsConfig(caFile string) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if caFile == "" {
-		return config, nil
-	}
-	pem, err := os.ReadFile(caFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading Redis's certificate authorities: %w", err)
-	}
-	config.RootCAs = x509.NewCertPool()
-	if !config.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", caFile)
-	}
-	return config, nil
 }
 
 // Client is for commands. Their errors are ErrAway (and others that Away recognises) while Redis cannot serve.

@@ -41,16 +41,20 @@ type listener struct {
 	missed int
 }
 
+func (l *listener) hear(message string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heard = append(l.heard, message)
+}
+
+func (l *listener) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.missed++
+}
+
 func (l *listener) subscribe(b *backplane.Backplane) *backplane.Feed {
-	return b.Subscribe("gateway:test", func(message string) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.heard = append(l.heard, message)
-	}, func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.missed++
-	})
+	return b.Subscribe("gateway:test", l.hear, l.forget)
 }
 
 func (l *listener) snapshot() (heard string, missed int) {

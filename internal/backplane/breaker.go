@@ -75,10 +75,10 @@ func (b *breaker) report(err error) {
 	}
 }
 
-// probing marks the breaker's own pings, which pass while it is open.
+// probing marks the breaker's own commands, which pass while it is open.
 type probing struct{}
 
-// watch pings Redis until ctx ends.
+// watch looks after Redis until ctx ends.
 func (b *breaker) watch(ctx context.Context, client redis.UniversalClient) {
 	for {
 		pause := pingEvery
@@ -90,14 +90,34 @@ func (b *breaker) watch(ctx context.Context, client redis.UniversalClient) {
 			return
 		case <-time.After(pause):
 		}
-		ping, cancel := context.WithTimeout(context.WithValue(ctx, probing{}, true), dialTimeout)
-		err := client.Ping(ping).Err()
+		bounded, cancel := context.WithTimeout(context.WithValue(ctx, probing{}, true), dialTimeout+commandTimeout)
+		err := probe(bounded, client)
 		cancel()
-		if !Away(err) && ctx.Err() == nil && b.open.Swap(nil) != nil {
-			b.failures.Store(0)
+		if ctx.Err() != nil {
+			return
+		}
+		b.report(err)
+		if !Away(err) && b.open.Swap(nil) != nil {
 			b.log.Info("redis answers again")
 		}
 	}
+}
+
+// probe finds out whether Redis can serve. Any node of a Cluster answers a ping whatever has become of the others, so there
+// each master is asked whether the cluster works. ForEachMaster looks first who the masters are: that finds the successor of
+// one that is lost, for which the client by itself looks every ten seconds.
+func probe(ctx context.Context, client redis.UniversalClient) error {
+	cluster, is := client.(*redis.ClusterClient)
+	if !is {
+		return client.Ping(ctx).Err()
+	}
+	return cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		info, err := master.ClusterInfo(ctx).Result()
+		if err == nil && !strings.Contains(info, "cluster_state:ok") {
+			err = errors.New("a node of the cluster says that the cluster does not work")
+		}
+		return err
+	})
 }
 
 func (b *breaker) check(ctx context.Context) error {
@@ -105,6 +125,13 @@ func (b *breaker) check(ctx context.Context) error {
 		return nil
 	}
 	return ErrAway
+}
+
+// result reports that of a command, unless it is a probe, whose whole result is reported.
+func (b *breaker) result(ctx context.Context, err error) {
+	if ctx.Value(probing{}) == nil {
+		b.report(err)
+	}
 }
 
 // DialHook implements redis.Hook. Dialling is part of a command, whose result is reported.
@@ -120,7 +147,7 @@ func (b *breaker) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return err
 		}
 		err := next(ctx, cmd)
-		b.report(err)
+		b.result(ctx, err)
 		return err
 	}
 }
@@ -135,7 +162,7 @@ func (b *breaker) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 			return err
 		}
 		err := next(ctx, cmds)
-		b.report(err)
+		b.result(ctx, err)
 		return err
 	}
 }

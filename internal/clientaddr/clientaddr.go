@@ -34,7 +34,7 @@ func (t Trusted) Of(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	address := peer.Addr().Unmap().WithZone("")
-	if len(t) == 0 || !t.contains(address) {
+	if len(t) == 0 || !t.Contains(address) {
 		return address
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -44,18 +44,31 @@ func (t Trusted) Of(r *http.Request) netip.Addr {
 			return address // what a proxy did not write as an address cannot be followed further
 		}
 		address = hop.Unmap().WithZone("")
-		if !t.contains(address) {
+		if !t.Contains(address) {
 			break
 		}
 	}
 	return address
 }
 
-func (t Trusted) contains(address netip.Addr) bool {
+// Contains reports whether address is a trusted proxy's.
+func (t Trusted) Contains(address netip.Addr) bool {
+	address = address.Unmap().WithZone("")
 	for _, prefix := range t {
 		if prefix.Contains(address) {
 			return true
 		}
 	}
 	return false
+}
+
+// Network returns what counts as one client: an IPv4 address, or the /64 of an IPv6 address, which is what one customer
+// gets.
+func Network(address netip.Addr) netip.Addr {
+	address = address.Unmap().WithZone("")
+	if !address.Is6() {
+		return address
+	}
+	prefix, _ := address.Prefix(64) // no IPv6 address is too short for it
+	return prefix.Addr()
 }

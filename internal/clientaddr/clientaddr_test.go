@@ -2,6 +2,7 @@ package clientaddr_test
 
 import (
 	"net/http"
+	"net/netip"
 	"testing"
 
 	"corp.example/gateway/internal/clientaddr"
@@ -37,5 +38,20 @@ func TestOf(t *testing.T) {
 				t.Errorf("Of(%s, %q) = %v, want %s", test.peer, test.forwarded, got, test.want)
 			}
 		})
+	}
+}
+
+func TestNetwork(t *testing.T) {
+	for address, want := range map[string]string{
+		"192.0.2.7":               "192.0.2.7",
+		"::ffff:192.0.2.7":        "192.0.2.7",
+		"2001:db8:1:2:3:4:5:6":    "2001:db8:1:2::",
+		"2001:db8:1:2:ffff:4:5:6": "2001:db8:1:2::",
+		"2001:db8:1:3:3:4:5:6":    "2001:db8:1:3::",
+		"fe80::1%eth0":            "fe80::",
+	} {
+		if got := clientaddr.Network(netip.MustParseAddr(address)); got.String() != want {
+			t.Errorf("Network(%s) = %v, want %s", address, got, want)
+		}
 	}
 }

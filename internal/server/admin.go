@@ -1,9 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -19,18 +24,33 @@ type Check struct {
 }
 
 // AdminHandler serves what operators and their tools look at.
-func AdminHandler(metrics prometheus.Gatherer, checks ...Check) http.Handler {
+func AdminHandler(metrics prometheus.Gatherer, level *slog.LevelVar, checks ...Check) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeReadiness(w, checks) })
+	mux.HandleFunc("GET /log/level", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, strings.ToLower(level.Level().String())) })
+	mux.HandleFunc("PUT /log/level", func(w http.ResponseWriter, r *http.Request) { setLevel(w, r, level) })
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
+}
+
+// setLevel changes how much is logged, until the next start.
+func setLevel(w http.ResponseWriter, r *http.Request, level *slog.LevelVar) {
+	text, err := io.ReadAll(io.LimitReader(r.Body, 64))
+	if err == nil {
+		err = level.UnmarshalText(bytes.TrimSpace(text))
+	}
+	if err != nil {
+		http.Error(w, "want debug, info, warn or error as the body", http.StatusBadRequest)
+		return
+	}
+	fmt.Fprintln(w, strings.ToLower(level.Level().String()))
 }
 
 // writeReadiness answers 200 with every check's state, or 503 where one that matters is not well.

@@ -49,7 +49,11 @@ func (c *Certificate) Watch(ctx context.Context, log *slog.Logger) {
 	}
 }
 
-func (c *Certificate) tlsConfig() *tls.Config {
+// Expires is when the certificate in use ends.
+func (c *Certificate) Expires() time.Time { return c.current.Load().Leaf.NotAfter }
+
+// TLSConfig is what a listener serves with: always the certificate in use.
+func (c *Certificate) TLSConfig() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"h2", "http/1.1"},

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"log/slog"
 	"net/http"
 	"time"
 )
@@ -29,3 +30,8 @@ var NewHTTPServer = newHTTPServer
 
 // Reload reads the certificate's files as Watch does.
 func (c *Certificate) Reload() error { return c.reload() }
+
+// Recover is the recovery with a time for answers to be taken that a test can wait for.
+func Recover(next http.Handler, log *slog.Logger, takeIdle time.Duration) http.Handler {
+	return recoverWithin(next, log, takeIdle)
+}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"strconv"
+	"sync/atomic"
 )
 
 // Request smuggling lives where two readers of one connection disagree about where a request ends: whatever a proxy in
@@ -150,9 +151,13 @@ func valueOf(line []byte, name string) (value []byte, is bool) {
 // strictConn is an HTTP/1 connection whose requests can be read in one way only.
 type strictConn struct {
 	net.Conn
-	framing framing
-	fault   error // what the connection is ended for
+	framing  framing
+	fault    error       // what the connection is ended for
+	received atomic.Bool // anything at all
 }
+
+// silent reports whether nothing has come in yet.
+func (c *strictConn) silent() bool { return !c.received.Load() }
 
 // Read reads what framing has followed. net/http reads from one goroutine at a time.
 func (c *strictConn) Read(p []byte) (int, error) {
@@ -160,6 +165,9 @@ func (c *strictConn) Read(p []byte) (int, error) {
 		return 0, c.fault
 	}
 	n, err := c.Conn.Read(p)
+	if n > 0 && c.silent() {
+		c.received.Store(true)
+	}
 	if c.fault = c.framing.follow(p[:n]); c.fault != nil {
 		return 0, c.fault
 	}

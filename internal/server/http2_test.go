@@ -52,15 +52,7 @@ func TestAnHTTP2RequestThatSpeaksOfItsConnectionIsRefused(t *testing.T) {
 func (s *running) overHTTP2(t *testing.T, field [2]string) (kind, first byte) {
 	t.Helper()
 	conn := s.dial(t, "h2")
-	var block []byte
-	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "gateway.example"}, {":path", "/h2"}, field} {
-		block = append(block, 0) // a literal field that is not indexed (RFC 7541 section 6.2.2); lengths below 127 are one byte
-		block = append(append(block, byte(len(f[0]))), f[0]...)
-		block = append(append(block, byte(len(f[1]))), f[1]...)
-	}
-	io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-	writeFrame(conn, frameSettings, 0, 0, nil)
-	writeFrame(conn, frameHeaders, endHeadersAndStream, 1, block)
+	writeRequest(conn, nil, field)
 	for {
 		kind, payload, err := readFrame(conn)
 		if err != nil {
@@ -71,6 +63,19 @@ func (s *running) overHTTP2(t *testing.T, field [2]string) (kind, first byte) {
 			return kind, payload[0]
 		}
 	}
+}
+
+// writeRequest begins a connection with its settings and sends a GET with one more field.
+func writeRequest(conn net.Conn, settings []byte, field [2]string) {
+	var block []byte
+	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", "gateway.example"}, {":path", "/h2"}, field} {
+		block = append(block, 0) // a literal field that is not indexed (RFC 7541 section 6.2.2); lengths below 127 are one byte
+		block = append(append(block, byte(len(f[0]))), f[0]...)
+		block = append(append(block, byte(len(f[1]))), f[1]...)
+	}
+	io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	writeFrame(conn, frameSettings, 0, 0, settings)
+	writeFrame(conn, frameHeaders, endHeadersAndStream, 1, block)
 }
 
 func writeFrame(conn net.Conn, kind, flags byte, stream uint32, payload []byte) {

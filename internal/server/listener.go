@@ -91,7 +91,7 @@ func (l *tlsListener) handshake(inner net.Conn) {
 	}
 	var framed net.Conn = conn
 	if conn.ConnectionState().NegotiatedProtocol != "h2" {
-		framed = &strictTLSConn{strictConn{Conn: conn}, conn}
+		framed = &strictTLSConn{strictConn: strictConn{Conn: conn}, inner: conn}
 	}
 	select {
 	case l.ready <- framed:

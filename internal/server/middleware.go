@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"corp.example/gateway/internal/problem"
@@ -32,51 +31,30 @@ func requestID(next http.Handler) http.Handler {
 	})
 }
 
-// recovery answers 500 where a handler panics. http.ErrAbortHandler passes: it is how a cut answer is passed on.
-func recovery(next http.Handler, log *slog.Logger) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() {
-			value := recover()
-			if value == nil {
-				return
-			}
-			if value == http.ErrAbortHandler {
-				panic(value)
-			}
-			id := w.Header().Get(RequestID)
-			// The panic's value may hold anything, a header or a body among it; its type and the stack tell where to look.
-			log.Error("panic while answering", "request_id", id, "type", typeName(value), "stack", string(debug.Stack()))
-			problem.Write(w, id, errors.New("panic"))
-		}()
-		next.ServeHTTP(w, r)
-	})
-}
-
-func typeName(value any) string {
-	if err, isRuntime := value.(interface{ RuntimeError() }); isRuntime {
-		return err.(error).Error() // the runtime's own texts name indexes and types, never values of ours
-	}
-	return "panic value withheld"
-}
-
-// securityHeaders are right for JSON; the portal's pages bring their own content security policy.
+// securityHeaders gives every answer the security headers.
 func securityHeaders(next http.Handler) http.Handler {
-	var (
-		nosniff  = []string{"nosniff"}
-		policy   = []string{"default-src 'none'; frame-ancestors 'none'"}
-		referrer = []string{"no-referrer"}
-		hsts     = []string{"max-age=31536000"}
-	)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h["X-Content-Type-Options"] = nosniff
-		h["Content-Security-Policy"] = policy
-		h["Referrer-Policy"] = referrer
-		if r.TLS != nil {
-			h["Strict-Transport-Security"] = hsts
-		}
+		secure(w.Header(), r.TLS != nil)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// The values of the security headers, shared by all answers: nobody changes them.
+var (
+	nosniff  = []string{"nosniff"}
+	policy   = []string{"default-src 'none'; frame-ancestors 'none'"}
+	referrer = []string{"no-referrer"}
+	hsts     = []string{"max-age=31536000"}
+)
+
+// secure sets the security headers as they are right for JSON; the portal's pages bring their own content security policy.
+func secure(h http.Header, overTLS bool) {
+	h["X-Content-Type-Options"] = nosniff
+	h["Content-Security-Policy"] = policy
+	h["Referrer-Policy"] = referrer
+	if overTLS {
+		h["Strict-Transport-Security"] = hsts
+	}
 }
 
 // oneChunkedRequest ends a connection after a request with a chunked body, so that what follows the chunks is never read as

@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"corp.example/gateway/internal/server"
 )
 
@@ -37,7 +39,11 @@ type running struct {
 func start(t *testing.T, c *server.Certificate) *running {
 	t.Helper()
 	s := &running{secure: c != nil}
-	s.serve(t, server.Config{Public: http.HandlerFunc(s.echo), Certificate: c})
+	config := server.Config{Public: http.HandlerFunc(s.echo)}
+	if s.secure {
+		config.TLS = c.TLSConfig()
+	}
+	s.serve(t, config)
 	return s
 }
 
@@ -49,6 +55,12 @@ func (s *running) serve(t *testing.T, config server.Config) {
 		config.Admin = http.NotFoundHandler()
 	}
 	config.MaxBody = max(config.MaxBody, 1<<10)
+	if config.MaxConnections == 0 {
+		config.MaxConnections = 100
+	}
+	if config.Registry == nil {
+		config.Registry = prometheus.NewRegistry()
+	}
 	config.DrainTimeout = max(config.DrainTimeout, time.Second)
 	if config.Log = s.log; s.log == nil {
 		config.Log = slog.New(slog.DiscardHandler)
@@ -90,19 +102,24 @@ func (s *running) paths() []string {
 // dial opens a connection that a test cannot hang on.
 func (s *running) dial(t *testing.T, protocol string) net.Conn {
 	t.Helper()
-	var conn net.Conn
-	var err error
-	if s.secure {
-		conn, err = tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", s.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
-	} else {
-		conn, err = net.Dial("tcp", s.Addr().String())
-	}
+	conn, err := s.tryDial(protocol)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(patience))
 	return conn
+}
+
+func (s *running) tryDial(protocol string) (conn net.Conn, err error) {
+	if dialer := (&net.Dialer{Timeout: patience}); s.secure {
+		conn, err = tls.DialWithDialer(dialer, "tcp", s.Addr().String(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}})
+	} else {
+		conn, err = dialer.Dial("tcp", s.Addr().String())
+	}
+	if err == nil {
+		conn.SetDeadline(time.Now().Add(patience))
+	}
+	return conn, err
 }
 
 // certificate is a self-signed one for loopback.

@@ -7,26 +7,45 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+
+	"corp.example/gateway/internal/clientaddr"
 )
 
 // Config says what is served where.
 type Config struct {
-	Listen       string        // address of the public listener
-	Public       http.Handler  // what it serves
-	Certificate  *Certificate  // nil: plain HTTP
-	MaxBody      int64         // largest request body in bytes
+	Listen  string       // address of the public listener
+	Public  http.Handler // what it serves
+	TLS     *tls.Config  // nil: plain HTTP
+	Plain   Plain        // a further listener without TLS
+	MaxBody int64        // largest request body in bytes
+
+	MaxConnections int                // connections of the public listener at a time; half of them of one client
+	TrustedProxies clientaddr.Trusted // which are no clients
+	Registry       prometheus.Registerer
+
 	AdminListen  string        // address of the admin listener
 	Admin        http.Handler  // what it serves
-	DrainTimeout time.Duration // how long requests may take to finish when the context ends
+	DrainDelay   time.Duration // how long readiness fails, when the context ends, before nothing more is accepted
+	DrainTimeout time.Duration // how long requests may take to finish after that
 	Log          *slog.Logger
+}
+
+// Plain is a listener beside the public one that answers in the clear: certificate authorities, and people who typed http.
+// The zero value is none.
+type Plain struct {
+	Listen  string
+	Handler http.Handler
 }
 
 // Bounds of one connection. They hold whatever a client does, so they are no settings.
@@ -34,12 +53,17 @@ const (
 	readHeaderTimeout = 10 * time.Second  // the slowest honest client sends its header in one packet
 	idleTimeout       = 120 * time.Second // longer than clients' own keep-alive, so that they close first
 	maxHeaderBytes    = 64 << 10          // a JWT with many groups has about 16 KiB
+	maxStreams        = 100               // requests at a time over one HTTP/2 connection: what RFC 9113 section 6.5.2 asks for at least
+	maxFrame          = 16 << 10          // of HTTP/2, the least there is: each connection keeps a buffer of it
 )
 
 // Server is two bound listeners.
 type Server struct {
 	config        Config
 	public, admin net.Listener
+	plain         net.Listener // nil: none
+	opened        opened
+	draining      atomic.Bool
 }
 
 // Listen binds both listeners, so that a busy port is known before anything is started.
@@ -48,12 +72,24 @@ func Listen(config Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	bounded := newConnections(public, config.MaxConnections, config.TrustedProxies, config.Log)
 	admin, err := listen(config.AdminListen, "admin.listen")
 	if err != nil {
 		public.Close()
 		return nil, err
 	}
-	return &Server{config: config, public: public, admin: admin}, nil
+	bounded.register(config.Registry)
+	s := &Server{config: config, public: bounded, admin: admin, opened: opened{conns: map[net.Conn]struct{}{}}}
+	if config.Plain.Listen != "" {
+		plain, err := listen(config.Plain.Listen, "server.tls.acme.http_listen")
+		if err != nil {
+			public.Close()
+			admin.Close()
+			return nil, err
+		}
+		s.plain = newConnections(plain, config.MaxConnections, config.TrustedProxies, config.Log)
+	}
+	return s, nil
 }
 
 func listen(address, key string) (net.Listener, error) {
@@ -70,31 +106,29 @@ func (s *Server) Addr() net.Addr { return s.public.Addr() }
 // AdminAddr is the admin listener's address.
 func (s *Server) AdminAddr() net.Addr { return s.admin.Addr() }
 
-// Serve answers until ctx ends, then stops accepting, lets running requests finish within the drain time-out and
-// returns. The admin listener is the last to go, so that draining can be watched.
+// Serve answers until ctx ends, drains and returns: for the drain delay it is not ready and still answers, then it stops
+// accepting and lets running requests finish within the drain time-out. The admin listener is the last to go, so that draining can be watched.
 func (s *Server) Serve(ctx context.Context) error {
-	public := newHTTPServer(chain(s.config.Public, s.config.Log, s.config.MaxBody), s.config.Log)
+	public := newHTTPServer(s.parting(chain(s.config.Public, s.config.Log, s.config.MaxBody)), s.config.Log)
+	public.ConnState = s.opened.note
 	var listener net.Listener = strictListener{s.public}
-	if s.config.Certificate != nil {
-		public.TLSConfig = s.config.Certificate.tlsConfig() // tells net/http to speak HTTP/2; it may change this copy
-		listener = newTLSListener(s.public, s.config.Certificate.tlsConfig(), s.config.Log)
+	if s.config.TLS != nil {
+		public.TLSConfig = s.config.TLS.Clone() // tells net/http to speak HTTP/2; it may change this copy
+		listener = newTLSListener(s.public, s.config.TLS, s.config.Log)
 	}
-	admin := newHTTPServer(s.config.Admin, s.config.Log)
+	admin := newHTTPServer(s.unready(s.config.Admin), s.config.Log)
 
 	var group errgroup.Group
 	group.Go(func() error { return ended(public.Serve(listener)) })
 	group.Go(func() error { return ended(admin.Serve(s.admin)) })
+	plain := newHTTPServer(chain(s.config.Plain.Handler, s.config.Log, 0), s.config.Log)
+	if s.plain != nil {
+		group.Go(func() error { return ended(plain.Serve(strictListener{s.plain})) })
+	}
 	group.Go(func() error {
 		<-ctx.Done()
-		s.config.Log.Info("draining", "timeout", s.config.DrainTimeout)
-		deadline, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.DrainTimeout)
-		defer cancel()
-		err := public.Shutdown(deadline)
-		if err != nil {
-			err = fmt.Errorf("draining: %w; the requests still running were cut", err)
-			public.Close()
-		}
-		return errors.Join(err, admin.Close())
+		err := s.drain(context.WithoutCancel(ctx), public)
+		return errors.Join(err, plain.Close(), admin.Close())
 	})
 	return group.Wait()
 }
@@ -113,6 +147,7 @@ func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxStreams, MaxReadFrameSize: maxFrame},
 		// "OPTIONS *" is answered by the handler like everything else.
 		DisableGeneralOptionsHandler: true,
 		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients' broken connections are not our errors

@@ -83,7 +83,7 @@ func TestTheAdminHandlersAreOnTheirOwnListener(t *testing.T) {
 	var s running
 	s.serve(t, server.Config{
 		Public: http.NotFoundHandler(),
-		Admin: server.AdminHandler(prometheus.NewRegistry(),
+		Admin: server.AdminHandler(prometheus.NewRegistry(), new(slog.LevelVar),
 			server.Check{Name: "good", Ready: func() error { return nil }},
 			server.Check{Name: "detail", Ready: func() error { return errors.New("not so well") }, Detail: true}),
 	})
@@ -104,11 +104,30 @@ func TestTheAdminHandlersAreOnTheirOwnListener(t *testing.T) {
 }
 
 func TestReadinessFallsWithACheckThatMatters(t *testing.T) {
-	handler := server.AdminHandler(prometheus.NewRegistry(), server.Check{Name: "audit", Ready: func() error { return errors.New("disk full") }})
+	handler := server.AdminHandler(prometheus.NewRegistry(), new(slog.LevelVar), server.Check{Name: "audit", Ready: func() error { return errors.New("disk full") }})
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, httptest.NewRequest("GET", "/readyz", nil))
 	if answer.Code != http.StatusServiceUnavailable || !strings.Contains(answer.Body.String(), "disk full") {
 		t.Errorf("answered %d %s, want 503 and why", answer.Code, answer.Body)
+	}
+}
+
+func TestTheLogLevelChangesWhileItRuns(t *testing.T) {
+	level := new(slog.LevelVar)
+	handler := server.AdminHandler(prometheus.NewRegistry(), level)
+	ask := func(method, body string) (int, string) {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, httptest.NewRequest(method, "/log/level", strings.NewReader(body)))
+		return answer.Code, strings.TrimSpace(answer.Body.String())
+	}
+	if status, text := ask("PUT", "debug\n"); status != http.StatusOK || text != "debug" || level.Level() != slog.LevelDebug {
+		t.Errorf("PUT debug: %d %s, the level is %s", status, text, level.Level())
+	}
+	if status, text := ask("PUT", "loud"); status != http.StatusBadRequest || !strings.Contains(text, "debug, info, warn or error") || level.Level() != slog.LevelDebug {
+		t.Errorf("PUT loud: %d %s, the level is %s", status, text, level.Level())
+	}
+	if status, text := ask("GET", ""); status != http.StatusOK || text != "debug" {
+		t.Errorf("GET: %d %s", status, text)
 	}
 }
 
@@ -141,7 +160,7 @@ func TestABusyPortNamesTheKey(t *testing.T) {
 
 func TestDrainingLetsRunningRequestsFinish(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	s, err := server.Listen(server.Config{Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", MaxBody: 1, DrainTimeout: patience, Log: slog.New(slog.DiscardHandler),
+	s, err := server.Listen(server.Config{Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", MaxBody: 1, MaxConnections: 2, Registry: prometheus.NewRegistry(), DrainTimeout: patience, Log: slog.New(slog.DiscardHandler),
 		Admin:  http.NotFoundHandler(),
 		Public: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { close(entered); <-release; io.WriteString(w, "done") })})
 	if err != nil {
