@@ -44,14 +44,14 @@ func (b *bucket) begun(now time.Time) time.Time {
 }
 
 // room returns how many requests the team may send now, and when to look again if none.
-func (b *bucket) room(now time.Time, c *Config, team string, weight int) (int, time.Time) {
-	n, again := b.window.room(now, c.Headroom)
+func (b *bucket) room(now time.Time, s *settings, team string, weight int) (int, time.Time) {
+	n, again := b.window.room(now, s.Headroom)
 	if n == 0 || b.count == 0 { // whatever is reserved, every window serves somebody
 		return n, again
 	}
-	free := b.free(c.Headroom)
-	if len(c.Reserve) > 0 {
-		open := free - b.reserved(c.Reserve, team, b.limit, b.others)
+	free := b.free(s.Headroom)
+	if len(s.Reserve) > 0 {
+		open := free - b.reserved(s.Reserve, team, b.limit, b.others)
 		if open <= 0 {
 			return 0, b.end.hi
 		}
@@ -73,9 +73,9 @@ func (b *bucket) paced(team string, weight int) bool {
 }
 
 // turn estimates when a request of the team with so many ahead of it finds room.
-func (b *bucket) turn(now time.Time, c *Config, team string, weight, ahead int) time.Time {
-	whole, opens := max(1, b.limit-c.Headroom), b.opens(now)
-	free := max(0, b.free(c.Headroom))
+func (b *bucket) turn(now time.Time, s *settings, team string, weight, ahead int) time.Time {
+	whole, opens := max(1, b.limit-s.Headroom), b.opens(now)
+	free := max(0, b.free(s.Headroom))
 	if now.Before(b.blocked) || b.open && !now.Before(b.end.lo) {
 		free = 0 // the rest of this window is lost
 	}

@@ -126,21 +126,39 @@ func (c Config) filled() Config {
 	return c
 }
 
-// className names the class of op; an operation without one belongs to the default class.
-func className(op *catalog.Operation) string {
-	if op.Class == nil {
-		return defaultClass
+// kind returns what the arithmetic needs to know of op. Its class is limited to what the operator says, else to what the
+// catalogue says, else to the general limit.
+func (c *Config) kind(op *catalog.Operation) kind {
+	k := kind{operation: op.ID, class: defaultClass, limits: general}
+	if op.Class != nil {
+		k.class = op.Class.Name
+		if len(op.Class.Limits) > 0 {
+			k.limits = op.Class.Limits
+		}
 	}
-	return op.Class.Name
+	if l := c.Classes[k.class]; len(l) > 0 {
+		k.limits = l
+	}
+	return k
 }
 
-// limits returns what op's class is limited to: the operator's word, else the catalogue's, else the general limit.
-func (c *Config) limits(op *catalog.Operation) []catalog.Limit {
-	if l := c.Classes[className(op)]; len(l) > 0 {
-		return l
+// settings is the part of the configuration that decisions follow from. Replicas that share buckets must share it.
+type settings struct {
+	Granularity    Granularity `json:"granularity"`
+	Headroom       int         `json:"headroom"`
+	Reserve        []Reserve   `json:"reserve,omitempty"`
+	QueuePerTeam   int         `json:"queue_per_team"`
+	QueuePerBucket int         `json:"queue_per_bucket"`
+}
+
+func (c *Config) settings() *settings {
+	return &settings{Granularity: c.Granularity, Headroom: c.Headroom, Reserve: c.Reserve, QueuePerTeam: c.QueuePerTeam, QueuePerBucket: c.QueuePerBucket}
+}
+
+// patience returns how long a request may wait.
+func (c *Config) patience(a *Ask) time.Duration {
+	if a.MaxWait == 0 {
+		return c.MaxWait
 	}
-	if op.Class != nil && len(op.Class.Limits) > 0 {
-		return op.Class.Limits
-	}
-	return general
+	return max(0, min(c.MaxWait, a.MaxWait))
 }

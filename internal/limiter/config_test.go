@@ -4,7 +4,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"corp.example/gateway/internal/catalog"
@@ -31,8 +30,8 @@ func TestValidate(t *testing.T) {
 
 // The operator's limits replace the catalogue's.
 func TestLimitsOfAClassAreOverridden(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{Classes: map[string][]catalog.Limit{"small": {{N: 3, Window: time.Hour}}}})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{Classes: map[string][]catalog.Limit{"small": {{N: 3, Window: time.Hour}}}})
 		if limit, left, _ := m.Quota("bot", project, small(9)); limit != 3 || left != 3 {
 			t.Errorf("%d of %d left, want 3 of 3", left, limit)
 		}
@@ -57,8 +56,8 @@ func TestReserve(t *testing.T) {
 		{"for both", []limiter.Reserve{{Share: 0.34}, {Team: "b", Share: 0.34}}, "a", 3},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := limiter.New(limiter.Config{MaxWait: time.Hour, Reserve: test.reserve})
+			kept(t, func(t *testing.T, open opener) {
+				m := open(limiter.Config{MaxWait: time.Hour, Reserve: test.reserve})
 				a := smallAsk(9, test.team, false)
 				n := once(0)
 				for {
@@ -79,8 +78,8 @@ func TestReserve(t *testing.T) {
 
 // What a team gives back unsent it has not had: it stays reserved for it.
 func TestUnsentIsReservedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: time.Hour, Reserve: []limiter.Reserve{{Team: "b", Share: 0.34}}})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: time.Hour, Reserve: []limiter.Reserve{{Team: "b", Share: 0.34}}})
 		fill(t, m, smallAsk(9, "a", false), 5)
 		for range 3 {
 			acquire(t, m, smallAsk(9, "b", false)).Unsent()
@@ -94,8 +93,8 @@ func TestUnsentIsReservedAgain(t *testing.T) {
 
 // However much is kept back, every window serves somebody.
 func TestNothingKeptBackStopsABucket(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: time.Hour, Headroom: 20, Reserve: []limiter.Reserve{{Share: 0.9}}})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: time.Hour, Headroom: 20, Reserve: []limiter.Reserve{{Share: 0.9}}})
 		for i := range 3 {
 			slot := acquire(t, m, smallAsk(9, "a", false))
 			if slot.Waited() > time.Minute {
@@ -111,8 +110,8 @@ type once int
 
 // Scopes at rest are forgotten, scopes in use are not, and there is an end to both.
 func TestScopesAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{Scopes: 320})
+	inMemory(t, func(t *testing.T, open opener) { // Redis forgets by itself, and a replica drops its copies
+		m := open(limiter.Config{Scopes: 320})
 		a := ask("a", 1)
 		fillScopes := func(round string) (refused int) {
 			for i := range 1000 {

@@ -30,6 +30,10 @@ func (w *window) answer(now time.Time, p place, t told) verdict {
 	w.flying--
 	w.speaks = w.speaks || t.seen
 	if p.gen != w.gen {
+		if w.open && !now.Before(w.end.lo) && !(t.dated && t.end.hi.Before(w.end.lo.Add(w.period))) {
+			w.late++ // it may have taken so long that it was counted in the next window
+			return learnt
+		}
 		w.hearCarried(now, t)
 		return learnt
 	}

@@ -22,9 +22,9 @@ func TestFairShares(t *testing.T) {
 		{"1:2:4", map[string]int{"a": 1, "b": 2, "c": 4}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			inMemory(t, func(t *testing.T, open opener) { // for replicas see TestReplicasShareFairly
 				u := newUpstream(5, standard)
-				m := limiter.New(patientConfig())
+				m := open(patientConfig())
 				ctx, cancel := context.WithTimeout(t.Context(), 31*time.Minute)
 				defer cancel()
 				var mu sync.Mutex
@@ -65,10 +65,10 @@ func TestFairShares(t *testing.T) {
 
 // A light team beside a saturating one waits at most a window, and usually hardly at all; the quota is spent all the same.
 func TestLightTeamBesideASaturatingOne(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	kept(t, func(t *testing.T, open opener) {
 		u := newUpstream(11, standard)
-		m := limiter.New(patientConfig())
-		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		m := open(patientConfig())
+		ctx, cancel := context.WithTimeout(t.Context(), span(m, time.Hour))
 		defer cancel()
 		var wg sync.WaitGroup
 		saturate(ctx, &wg, m, u, ask("heavy", 1), 200, func() {})
@@ -96,7 +96,7 @@ func TestLightTeamBesideASaturatingOne(t *testing.T) {
 		if median := waits[len(waits)/2]; median > time.Second {
 			t.Errorf("median wait %s, want under 1 s", median)
 		}
-		if used := float64(u.served) / (60 * 120); used < 0.99 {
+		if used := float64(u.served) / (span(m, time.Hour).Minutes() * 120); used < 0.99 {
 			t.Errorf("used %.2f %% of the quota, want 99 %%", 100*used)
 		}
 		if u.refused != 0 {
@@ -106,7 +106,7 @@ func TestLightTeamBesideASaturatingOne(t *testing.T) {
 }
 
 // fill spends n requests at once, so that the window is closed to others.
-func fill(t *testing.T, m *limiter.Memory, a limiter.Ask, n int) {
+func fill(t *testing.T, m limiter.Limiter, a limiter.Ask, n int) {
 	t.Helper()
 	for i := range n {
 		slot, err := m.Acquire(t.Context(), a)
@@ -119,7 +119,7 @@ func fill(t *testing.T, m *limiter.Memory, a limiter.Ask, n int) {
 
 // order starts one waiter per ask, in this order, and returns the names in the order they were served. The asks must
 // be for one request per window, so that no two are served together.
-func order(t *testing.T, m *limiter.Memory, asks []limiter.Ask, names []string) []string {
+func order(t *testing.T, m limiter.Limiter, asks []limiter.Ask, names []string) []string {
 	t.Helper()
 	var mu sync.Mutex
 	served := map[time.Duration]string{}

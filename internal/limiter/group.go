@@ -2,115 +2,145 @@ package limiter
 
 import (
 	"cmp"
-	"fmt"
-	"net/http"
 	"slices"
-	"sync"
 	"time"
-
-	"corp.example/gateway/internal/catalog"
-	"corp.example/gateway/internal/problem"
 )
 
 // proofsNeeded is how many answers must contradict one count per scope, with none in between that contradicts one per
 // endpoint, before the former is given up. One would do were upstream never wrong; the second costs little.
 const proofsNeeded = 2
 
-// group is everything that is counted for one owner in one scope. Its lock is held for arithmetic only, never while
-// waiting.
+// group is everything that is counted for one owner in one scope: a machine whose state follows from what it was told and
+// when, and from nothing else. It reads no clock, waits for nobody and calls nobody. Its keeper locks it, hands on what it
+// delivered, and calls dispatch when it asks for it.
 type group struct {
-	memory *Memory
-	scope  string
-
-	mu        sync.Mutex
+	settings  *settings
+	scope     string
 	owner     *owner
 	lanes     map[string]*lane // by limit class; once split, by operation
 	endpoints map[string]*lane // by operation, counted on the side while not split; only with Auto
 	split     bool             // counts are kept per endpoint
 	proofs    int              // that they should be
 	waiting   int              // in all queues
-	timer     *time.Timer      // wakes the queues; nil until first needed
-	gone      bool             // forgotten by memory: ask it again
+	opens     time.Time        // nothing is granted before
+	delivered []*waiter        // granted or refused since the keeper last took them
 }
 
-// lane returns the lane of a's operation.
-func (g *group) lane(a *Ask) *lane {
-	if l := g.find(a.Op); l != nil {
+func newGroup(s *settings, scope string, o *owner) *group {
+	g := &group{settings: s, scope: scope, owner: o, lanes: map[string]*lane{}}
+	switch s.Granularity {
+	case Auto:
+		g.endpoints = map[string]*lane{}
+	case PerEndpoint:
+		g.split = true
+	}
+	return g
+}
+
+// lane returns the lane of k.
+func (g *group) lane(k *kind) *lane {
+	if l := g.find(k); l != nil {
 		return l
 	}
 	if g.split {
-		return g.newLane(g.lanes, a.Op, a.Op.ID)
+		return g.newLane(g.lanes, k, k.operation)
 	}
-	l := g.newLane(g.lanes, a.Op, "")
+	l := g.newLane(g.lanes, k, "")
 	l.sides = g.endpoints
 	return l
 }
 
-// find returns the lane of op, or nil if nothing has been asked there yet.
-func (g *group) find(op *catalog.Operation) *lane {
+// find returns the lane of k, or nil if nothing has been asked there yet.
+func (g *group) find(k *kind) *lane {
 	if g.split {
-		return g.lanes[op.ID]
+		return g.lanes[k.operation]
 	}
-	return g.lanes[className(op)]
+	return g.lanes[k.class]
 }
 
-// newLane adds a lane for op to in: counted by operation, or by class where that is empty.
-func (g *group) newLane(in map[string]*lane, op *catalog.Operation, operation string) *lane {
-	class := className(op)
-	l := &lane{gates: newBuckets(g.memory.config.limits(op), class, operation)}
-	in[cmp.Or(operation, class)] = l
+// newLane adds a lane for k to in: counted by operation, or by class where that is empty.
+func (g *group) newLane(in map[string]*lane, k *kind, operation string) *lane {
+	l := &lane{gates: newBuckets(k.limits, k.class, operation)}
+	in[cmp.Or(operation, k.class)] = l
 	return l
 }
 
-// enter grants s a place at once, or queues it and returns its waiter, or refuses it.
-func (g *group) enter(now time.Time, s *Slot, again bool) (*waiter, error) {
-	l := g.lane(&s.ask)
+// enter grants c its places at once, or queues it and returns its waiter, or refuses it.
+func (g *group) enter(now time.Time, c *claim) (*waiter, *refusal) {
+	l := g.lane(&c.kind)
 	l.advance(now)
-	if l.queue.len() == 0 {
-		if open, _ := l.open(now, &g.memory.config, &s.ask); open {
-			g.grant(now, l, s)
+	if l.queue.len() == 0 && !now.Before(g.opens) {
+		if open, _ := l.open(now, g.settings, c); open {
+			g.grant(now, l, c)
 			return nil, nil
 		}
 	}
-	if err := g.refusal(now, l, s, again); err != nil {
-		return nil, err
+	if refused := g.refusal(now, l, c); refused != nil {
+		return nil, refused
 	}
-	w := &waiter{slot: s, deadline: s.deadline, ready: make(chan struct{}), again: again}
+	w := &waiter{claim: c, deadline: c.deadline, again: c.again}
 	l.queue.push(w)
 	g.waiting++
-	g.dispatch(now)
 	return w, nil
 }
 
-// grant counts s in all its buckets.
-func (g *group) grant(now time.Time, l *lane, s *Slot) {
-	s.group = g
-	s.waited = now.Sub(s.asked)
-	l.noteWait(now, s.waited)
-	s.taken = s.inline[:0]
+// grant counts c in all its buckets.
+func (g *group) grant(now time.Time, l *lane, c *claim) {
+	c.waited = now.Sub(c.asked)
+	l.noteWait(now, c.waited)
+	c.taken = c.inline[:0]
+	g.count(now, l, c)
+}
+
+// count takes c's places.
+func (g *group) count(now time.Time, l *lane, c *claim) {
 	for _, b := range l.gates {
-		s.taken = append(s.taken, taken{b, b.take(now)})
-		b.shares.add(s.ask.Team, s.ask.Weight, 1)
+		c.taken = append(c.taken, taken{b, b.take(now)})
+		b.shares.add(c.team, c.weight, 1)
 	}
 	if g.split || g.endpoints == nil {
 		return
 	}
-	side := g.endpoints[s.ask.Op.ID]
+	side := g.endpoints[c.kind.operation]
 	if side == nil {
-		side = g.newLane(g.endpoints, s.ask.Op, s.ask.Op.ID)
+		side = g.newLane(g.endpoints, &c.kind, c.kind.operation)
 	}
 	side.advance(now)
 	for _, b := range side.gates {
-		s.taken = append(s.taken, taken{b, b.take(now)})
+		c.taken = append(c.taken, taken{b, b.take(now)})
 	}
 }
 
-// dispatch serves whoever can be served, refuses whoever has waited long enough or must, and sets the timer.
-func (g *group) dispatch(now time.Time) {
-	if g.waiting == 0 {
-		return
+// adopt counts a request that was granted and sent before anything here was known.
+func (g *group) adopt(now time.Time, c *claim) {
+	l := g.lane(&c.kind)
+	l.advance(now)
+	c.taken = c.inline[:0]
+	g.count(now, l, c)
+	for i := range c.taken {
+		t := &c.taken[i]
+		t.place.sent = c.asked
+		t.bucket.end.lo = earlier(t.bucket.end.lo, c.asked.Add(t.bucket.period)) // it may have opened its window long ago
 	}
-	var wake time.Time
+}
+
+// doubt has every bucket find out anew what upstream has counted: one request goes alone, and its answer tells.
+func (g *group) doubt() {
+	for _, lanes := range []map[string]*lane{g.lanes, g.endpoints} {
+		for _, l := range lanes {
+			for _, b := range l.gates {
+				b.learning = true
+			}
+		}
+	}
+}
+
+// dispatch serves whoever can be served, refuses whoever has waited long enough or must, and returns when to be called
+// again; zero: nobody waits.
+func (g *group) dispatch(now time.Time) (wake time.Time) {
+	if g.waiting == 0 {
+		return time.Time{}
+	}
 	for _, l := range g.lanes {
 		if l.queue.len() == 0 {
 			continue
@@ -119,115 +149,55 @@ func (g *group) dispatch(now time.Time) {
 			wake = again
 		}
 	}
-	if wake.IsZero() {
-		return
-	}
-	if g.timer == nil {
-		g.timer = time.AfterFunc(wake.Sub(now), g.wake)
-	} else {
-		g.timer.Reset(wake.Sub(now))
-	}
+	return wake
 }
 
-// drain does for one lane what dispatch does for all, and returns when to look again; zero: nobody waits.
+// drain does for one lane what dispatch does for all.
 func (g *group) drain(now time.Time, l *lane) time.Time {
 	var again time.Time
 	for l.queue.len() > 0 {
-		w, when := l.next(now, &g.memory.config)
+		if now.Before(g.opens) {
+			again = g.opens
+			break
+		}
+		w, when := l.next(now, g.settings)
 		if w == nil {
 			again = when
 			break
 		}
 		l.queue.serve(w)
-		g.waiting--
-		g.grant(now, l, w.slot)
-		close(w.ready)
+		g.grant(now, l, w.claim)
+		g.deliver(w)
 	}
 	for l.queue.len() > 0 {
 		// Whoever cannot be served before the next window is told now instead of at its deadline.
 		w := l.queue.expiry[0]
-		hopeless := l.turn(now, &g.memory.config, w.line.team, w.line.weight, 0)
+		hopeless := l.turn(now, g.settings, w.line.team, w.line.weight, 0)
 		if w.deadline.After(now) && !w.deadline.Before(hopeless) {
 			return earlier(again, w.deadline)
 		}
 		ahead := l.queue.position(w)
-		w.err = g.timeout(now, l, w.slot, ahead, l.turn(now, &g.memory.config, w.line.team, w.line.weight, ahead))
+		w.refused = g.late(now, l, w.claim, ahead, l.turn(now, g.settings, w.line.team, w.line.weight, ahead))
 		l.queue.remove(w)
-		g.waiting--
-		close(w.ready)
+		g.deliver(w)
 	}
 	return time.Time{}
 }
 
-// wake is what the timer does.
-func (g *group) wake() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.dispatch(time.Now())
+func (g *group) deliver(w *waiter) {
+	g.waiting--
+	g.delivered = append(g.delivered, w)
 }
 
 // leave takes w out of its queue, since its caller has gone. A place it has got in the meantime is given back.
-func (g *group) leave(w *waiter) {
-	g.mu.Lock()
-	if w.index < 0 {
-		granted := w.err == nil
-		g.mu.Unlock()
-		if granted {
-			w.slot.Unsent()
-		}
-		return
-	}
-	defer g.mu.Unlock()
-	w.queue.remove(w)
-	g.waiting--
-}
-
-// refusal returns the problem of a request that must not be queued, or nil.
-func (g *group) refusal(now time.Time, l *lane, s *Slot, again bool) error {
-	ahead := 0
-	if !again {
-		ahead = l.queue.ahead(s.ask.Team, s.ask.Weight, s.ask.Batch)
-	}
-	turn := l.turn(now, &g.memory.config, s.ask.Team, s.ask.Weight, ahead)
-	if turn.After(s.deadline) || !s.deadline.After(now) {
-		return g.timeout(now, l, s, ahead, turn)
-	}
-	if again { // it had its place in the queue before
-		return nil
-	}
-	own := 0
-	if line := l.queue.lines[s.ask.Team]; line != nil {
-		own = line.len()
-	}
-	if own >= g.memory.config.QueuePerTeam || g.waiting >= g.memory.config.QueuePerBucket {
-		p := problem.New(http.StatusTooManyRequests, problem.QueueTimeout,
-			"The queue for %s is full: %d requests wait, %d of them of team %q. Send fewer at a time.", g.name(l), g.waiting, own, s.ask.Team)
-		p.RetryAfter = max(time.Second, turn.Sub(now))
-		return p
-	}
-	return nil
-}
-
-// timeout is the problem of a request whose turn does not come in time.
-func (g *group) timeout(now time.Time, l *lane, s *Slot, ahead int, turn time.Time) error {
-	wait := max(time.Second, turn.Sub(now))
-	p := problem.New(http.StatusTooManyRequests, problem.QueueTimeout,
-		"No turn within %s: position %d in the queue for %s, whose turn comes in about %s. Come back then, or allow a longer wait.",
-		s.deadline.Sub(s.asked).Round(time.Millisecond), ahead+1, g.name(l), wait.Round(time.Second))
-	p.RetryAfter = wait
-	return p
-}
-
-// name is what people call the lane's bucket.
-func (g *group) name(l *lane) string {
-	b := l.gates[0]
+func (g *group) leave(now time.Time, w *waiter) {
 	switch {
-	case b.operation != "":
-		return fmt.Sprintf("%s, operation %s", g.scope, b.operation)
-	case b.class != defaultClass:
-		return fmt.Sprintf("%s, limit class %s", g.scope, b.class)
+	case w.index >= 0:
+		w.queue.remove(w)
+		g.waiting--
+	case w.refused == nil:
+		g.settle(now, w.claim, outcome{what: unsent})
 	}
-	return g.scope
 }
 
 // divide gives up one count per scope: what was counted on the side takes over, and every waiter moves to the queue
@@ -240,7 +210,7 @@ func (g *group) divide() {
 		slices.SortFunc(waiters, func(a, b *waiter) int { return cmp.Compare(a.order, b.order) })
 		for _, w := range waiters {
 			l.queue.remove(w)
-			g.lane(&w.slot.ask).queue.push(w)
+			g.lane(&w.claim.kind).queue.push(w)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 // A scope that is forgotten between look-up and lock is made anew: what is counted in the old one would be lost.
 func TestAForgottenGroupIsNotUsed(t *testing.T) {
 	m, k := New(Config{}), scopeKey{"bot", "account"}
-	old, err := m.lockGroup(k)
+	old, err := m.lockSite(k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +23,7 @@ func TestAForgottenGroupIsNotUsed(t *testing.T) {
 			m.shards[i].mu.Unlock()
 		}
 	}()
-	found, err := m.lockGroup(k)
+	found, err := m.lockSite(k)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,25 +35,23 @@ func TestAForgottenGroupIsNotUsed(t *testing.T) {
 // A caller that leaves in the very moment its turn comes gives its place back.
 func TestLeavingAsTheTurnComes(t *testing.T) {
 	m := New(Config{MaxWait: time.Hour})
-	op := &catalog.Operation{ID: "v1-small", Class: &catalog.Class{Name: "small", Limits: []catalog.Limit{{N: 1, Window: time.Minute}}}}
-	g, err := m.lockGroup(scopeKey{"bot", "account"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	g := newGroup(m.settings, "account", newOwner())
 	enter := func(now time.Time) *waiter {
-		w, err := g.enter(now, &Slot{ask: Ask{Op: op, Team: "a", Weight: 1}, asked: now, deadline: now.Add(time.Hour)}, false)
-		if err != nil {
-			t.Fatal(err)
+		w, refused := g.enter(now, &claim{kind: kind{"v1-small", "small", []catalog.Limit{{N: 1, Window: time.Minute}}}, team: "a", weight: 1, asked: now, deadline: now.Add(time.Hour)})
+		if refused != nil {
+			t.Fatal(refused.problem())
 		}
 		return w
 	}
 	now := time.Now()
 	enter(now)
 	w := enter(now)
-	g.dispatch(now.Add(3 * time.Minute))
-	g.mu.Unlock()
-	<-w.ready
-	g.leave(w)
+	later := now.Add(3 * time.Minute)
+	g.dispatch(later)
+	if len(g.delivered) != 1 || g.delivered[0] != w {
+		t.Fatalf("%d delivered, want the one that waited", len(g.delivered))
+	}
+	g.leave(later, w)
 	if b := g.lanes["small"].gates[0]; b.count != 0 {
 		t.Errorf("%d places of the window taken, want none", b.count)
 	}

@@ -42,7 +42,8 @@ func number(h http.Header, name string) int64 {
 	return n
 }
 
-// retryAfter reads Retry-After in both its forms (RFC 9110 section 10.2.3).
+// retryAfter reads Retry-After in both its forms (RFC 9110 section 10.2.3). A date counts from the answer's own Date: the two
+// are of one clock, which may not be ours. An answer without Date is taken for one of now (section 6.6.1).
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if value == "" {
@@ -54,6 +55,9 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	date, err := http.ParseTime(value)
 	if err != nil {
 		return 0
+	}
+	if own, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = own
 	}
 	return max(0, min(date.Sub(now), longestBlock))
 }

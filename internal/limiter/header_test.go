@@ -31,20 +31,28 @@ func TestNumber(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, test := range []struct {
-		value string
-		want  time.Duration
+		value, date string
+		want        time.Duration
 	}{
-		{"", 0},
-		{"0", 0},
-		{"42", 42 * time.Second},
-		{"-3", 0},
-		{"soon", 0},
-		{"99999999999", 24 * time.Hour}, // nothing may stop a bucket for good
-		{"Thu, 01 Jan 2026 00:01:30 GMT", 90 * time.Second},
-		{"Wed, 31 Dec 2025 00:00:00 GMT", 0},
+		{"", "", 0},
+		{"0", "", 0},
+		{"42", "", 42 * time.Second},
+		{"42", "Thu, 01 Jan 2026 09:00:00 GMT", 42 * time.Second},
+		{"-3", "", 0},
+		{"soon", "", 0},
+		{"99999999999", "", 24 * time.Hour}, // nothing may stop a bucket for good
+		{"Thu, 01 Jan 2026 00:01:30 GMT", "", 90 * time.Second},
+		{"Thu, 01 Jan 2026 00:01:30 GMT", "what is a date?", 90 * time.Second},
+		{"Wed, 31 Dec 2025 00:00:00 GMT", "", 0},
+		{"Thu, 01 Jan 2026 09:01:30 GMT", "Thu, 01 Jan 2026 09:00:00 GMT", 90 * time.Second}, // upstream's clock is hours ahead
+		{"Wed, 31 Dec 2025 20:01:30 GMT", "Wed, 31 Dec 2025 20:00:00 GMT", 90 * time.Second}, // or behind
 	} {
-		if got := retryAfter(http.Header{"Retry-After": {test.value}}, now); got != test.want {
-			t.Errorf("retryAfter(%q) = %s, want %s", test.value, got, test.want)
+		h := http.Header{"Retry-After": {test.value}}
+		if test.date != "" {
+			h.Set("Date", test.date)
+		}
+		if got := retryAfter(h, now); got != test.want {
+			t.Errorf("retryAfter(%q) of an answer dated %q = %s, want %s", test.value, test.date, got, test.want)
 		}
 	}
 }

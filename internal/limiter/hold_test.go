@@ -25,8 +25,8 @@ func TestHoldAfter429(t *testing.T) {
 		{"neither", nil, 60 * time.Second},                                    // the window that is running
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := limiter.New(limiter.Config{MaxWait: time.Hour})
+			kept(t, func(t *testing.T, open opener) {
+				m := open(limiter.Config{MaxWait: time.Hour})
 				a := ask("a", 1)
 				slot := acquire(t, m, a)
 				slot.Learn(200, quotaHeaders(120, 119, 60))
@@ -71,8 +71,8 @@ func TestHoldAfter429(t *testing.T) {
 
 // A request sent again keeps the wait it was first granted.
 func TestRetryKeepsItsDeadline(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: 50 * time.Second})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: 50 * time.Second})
 		slot := acquire(t, m, ask("a", 1))
 		time.Sleep(5 * time.Second)
 		slot.Learn(429, http.Header{"Retry-After": {"46"}})
@@ -85,8 +85,8 @@ func TestRetryKeepsItsDeadline(t *testing.T) {
 
 // A request that is sent again goes before everybody, other teams included, and however full the queue is.
 func TestRetryGoesFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: time.Hour, QueuePerBucket: 2})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: time.Hour, QueuePerBucket: 2})
 		slot := acquire(t, m, smallAsk(1, "a", false))
 		slot.Learn(429, http.Header{"Retry-After": {"30"}})
 		var wg sync.WaitGroup
@@ -114,11 +114,12 @@ func TestRetryGoesFirst(t *testing.T) {
 
 // Of two limits, the one that upstream names in a 429 is held, the other is not.
 func TestHoldOnlyTheLimitNamed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: time.Hour})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: time.Hour})
 		op := operation("v1-context", class("context", catalog.Limit{N: 10, Window: time.Minute}, catalog.Limit{N: 2, Window: time.Second}))
 		slot := acquire(t, m, limiter.Ask{Owner: "bot", Scope: project, Op: op, Team: "a"})
 		slot.Learn(429, http.Header{"X-Ratelimit-Limit": {"2"}, "Retry-After": {"3"}})
+		synctest.Wait()
 		for _, s := range m.Snapshot() {
 			if s.Held != (s.Limit == 2) {
 				t.Errorf("limit %d: held %v", s.Limit, s.Held)

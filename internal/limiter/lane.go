@@ -11,15 +11,15 @@ type lane struct {
 	sides map[string]*lane // group.endpoints: what would count were counts kept per endpoint; nil where that is decided
 }
 
-// open reports whether a's request may be sent now, and when to look again if not.
-func (l *lane) open(now time.Time, c *Config, a *Ask) (bool, time.Time) {
+// open reports whether c may be sent now, and when to look again if not.
+func (l *lane) open(now time.Time, s *settings, c *claim) (bool, time.Time) {
 	open, again := true, time.Time{}
 	for _, b := range l.gates {
-		if n, when := b.room(now, c, a.Team, a.Weight); n == 0 {
+		if n, when := b.room(now, s, c.team, c.weight); n == 0 {
 			open, again = false, later(again, when)
 		}
 	}
-	side := l.sides[a.Op.ID]
+	side := l.sides[c.kind.operation]
 	if side == nil {
 		return open, again
 	}
@@ -27,7 +27,7 @@ func (l *lane) open(now time.Time, c *Config, a *Ask) (bool, time.Time) {
 	for _, b := range side.gates {
 		// As long as upstream may count per endpoint, both ways of counting must have room. A count that includes
 		// others' requests says that it does not.
-		if n, when := b.window.room(now, c.Headroom); n == 0 && b.foreign == 0 {
+		if n, when := b.window.room(now, s.Headroom); n == 0 && b.foreign == 0 {
 			open, again = false, later(again, when)
 		}
 	}
@@ -42,10 +42,10 @@ func (l *lane) advance(now time.Time) {
 }
 
 // shut reports whether nobody at all can be served now, and until when.
-func (l *lane) shut(now time.Time, c *Config) (bool, time.Time) {
+func (l *lane) shut(now time.Time, s *settings) (bool, time.Time) {
 	shut, again := false, time.Time{}
 	for _, b := range l.gates {
-		if n, when := b.window.room(now, c.Headroom); n == 0 {
+		if n, when := b.window.room(now, s.Headroom); n == 0 {
 			shut, again = true, later(again, when)
 		}
 	}
@@ -53,9 +53,9 @@ func (l *lane) shut(now time.Time, c *Config) (bool, time.Time) {
 }
 
 // next returns the waiter whose turn it is, if one can be served now, and otherwise when to look again.
-func (l *lane) next(now time.Time, c *Config) (*waiter, time.Time) {
+func (l *lane) next(now time.Time, s *settings) (*waiter, time.Time) {
 	l.advance(now)
-	if shut, again := l.shut(now, c); shut {
+	if shut, again := l.shut(now, s); shut {
 		return nil, again
 	}
 	var best *line
@@ -64,7 +64,7 @@ func (l *lane) next(now time.Time, c *Config) (*waiter, time.Time) {
 		if best != nil && !goesBefore(line, best) {
 			continue
 		}
-		open, again := l.open(now, c, &line.head().slot.ask)
+		open, again := l.open(now, s, line.head().claim)
 		switch {
 		case open:
 			best = line
@@ -80,10 +80,10 @@ func (l *lane) next(now time.Time, c *Config) (*waiter, time.Time) {
 
 // turn estimates when a request of the team with so many ahead of it would be served: at the earliest, since a window
 // may end a little later than is known.
-func (l *lane) turn(now time.Time, c *Config, team string, weight, ahead int) time.Time {
+func (l *lane) turn(now time.Time, s *settings, team string, weight, ahead int) time.Time {
 	turn := now
 	for _, b := range l.gates {
-		turn = later(turn, b.turn(now, c, team, weight, ahead))
+		turn = later(turn, b.turn(now, s, team, weight, ahead))
 	}
 	return turn
 }

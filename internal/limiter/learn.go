@@ -5,16 +5,22 @@ import (
 	"time"
 )
 
-// owner is what is known of one credential owner's answers, in whatever scope.
+// owner is what is known of one credential owner's answers. In memory all scopes of the owner share it.
 type owner struct {
 	unit atomic.Int64 // of X-RateLimit-Reset, a unit
 }
 
+func newOwner() *owner {
+	o := &owner{}
+	o.unit.Store(int64(seconds)) // every recorded value is in seconds; a single answer in milliseconds shows
+	return o
+}
+
 // answered learns from an answer that is not a 429.
-func (g *group) answered(now time.Time, s *Slot, h headers, vague bool) {
+func (g *group) answered(now time.Time, c *claim, h headers, vague bool) {
 	seen := h.limit > 0 && h.remaining >= 0
-	gate, side := about(s.taken, h.limit)
-	for _, t := range s.taken {
+	gate, side := about(c.taken, h.limit)
+	for _, t := range c.taken {
 		b := t.bucket
 		b.advance(now)
 		said := told{seen: seen, vague: vague}
@@ -58,10 +64,10 @@ func (g *group) read(now time.Time, t taken, h headers, said told) told {
 }
 
 // refused holds the buckets of a request that was answered 429 until the time upstream names.
-func (g *group) refused(now time.Time, s *Slot, h headers) {
-	gate, side := about(s.taken, h.limit)
+func (g *group) refused(now time.Time, c *claim, h headers) {
+	gate, side := about(c.taken, h.limit)
 	named := (gate != nil && int64(gate.limit) == h.limit) || (side != nil && int64(side.limit) == h.limit)
-	for _, t := range s.taken {
+	for _, t := range c.taken {
 		b := t.bucket
 		b.advance(now)
 		if named && b != gate && b != side {

@@ -22,7 +22,7 @@ func quotaHeaders(limit, remaining, reset int) http.Header {
 	}
 }
 
-func acquire(t *testing.T, m *limiter.Memory, a limiter.Ask) *limiter.Slot {
+func acquire(t *testing.T, m limiter.Limiter, a limiter.Ask) *limiter.Slot {
 	t.Helper()
 	slot, err := m.Acquire(t.Context(), a)
 	if err != nil {
@@ -35,14 +35,14 @@ func acquire(t *testing.T, m *limiter.Memory, a limiter.Ask) *limiter.Slot {
 func TestRestartInTheMiddleOfAWindow(t *testing.T) {
 	for _, left := range []int{0, 1, 5, 119} {
 		t.Run(strconv.Itoa(left)+" left", func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			kept(t, func(t *testing.T, open opener) {
 				u := newUpstream(1, standard)
 				u.count(project, getProject)
 				for u.served < standard.N-left {
 					u.count(project, getProject)
 				}
 				time.Sleep(20 * time.Second)
-				m := limiter.New(patientConfig())
+				m := open(patientConfig())
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 				defer cancel()
 				var wg sync.WaitGroup
@@ -58,8 +58,8 @@ func TestRestartInTheMiddleOfAWindow(t *testing.T) {
 
 // A learning bucket does not wait for a slow answer: a refusal would have come at once.
 func TestLearningIsNotHeldUpByASlowAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(patientConfig())
+	kept(t, func(t *testing.T, open opener) {
+		m := open(patientConfig())
 		slow := acquire(t, m, ask("a", 1))
 		second := acquire(t, m, ask("a", 1))
 		if second.Waited() != time.Second {
@@ -77,11 +77,11 @@ func TestLearningIsNotHeldUpByASlowAnswer(t *testing.T) {
 func TestAutoGranularity(t *testing.T) {
 	for _, perEndpoint := range []bool{false, true} {
 		t.Run("per endpoint "+strconv.FormatBool(perEndpoint), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			kept(t, func(t *testing.T, open opener) {
 				const minutes = 40
 				u := newUpstream(9, standard)
 				u.perEndpoint, u.blocks = perEndpoint, true
-				m := limiter.New(patientConfig())
+				m := open(patientConfig())
 				ctx, cancel := context.WithTimeout(t.Context(), minutes*time.Minute)
 				defer cancel()
 				var wg sync.WaitGroup
@@ -111,8 +111,8 @@ func TestAutoGranularity(t *testing.T) {
 
 // Where upstream's counts show that it counts per scope, an endpoint's own window holds nothing up.
 func TestAutoIsNotHeldUpPerScope(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(patientConfig())
+	kept(t, func(t *testing.T, open opener) {
+		m := open(patientConfig())
 		one, two := ask("a", 1), ask("a", 1)
 		one.Op, two.Op = operation("v1-one", getProject.Class), operation("v1-two", getProject.Class)
 		for _, call := range []struct {
@@ -133,13 +133,14 @@ func TestAutoIsNotHeldUpPerScope(t *testing.T) {
 
 // One answer that contradicts one count per scope is not enough while others contradict one count per endpoint.
 func TestAutoNeedsProof(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(patientConfig())
+	kept(t, func(t *testing.T, open opener) {
+		m := open(patientConfig())
 		one, two := ask("a", 1), ask("a", 1)
 		one.Op, two.Op = operation("v1-one", getProject.Class), operation("v1-two", getProject.Class)
 		answer := func(a limiter.Ask, used int) int {
 			t.Helper()
 			acquire(t, m, a).Learn(200, quotaHeaders(120, 120-used, 60))
+			synctest.Wait()
 			return len(m.Snapshot())
 		}
 		answer(one, 1)
@@ -159,10 +160,10 @@ func TestAutoNeedsProof(t *testing.T) {
 func TestOutsiders(t *testing.T) {
 	for _, millis := range []bool{false, true} {
 		t.Run("milliseconds "+strconv.FormatBool(millis), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			kept(t, func(t *testing.T, open opener) {
 				u := newUpstream(4, standard)
 				u.millis = millis
-				m := limiter.New(limiter.Config{MaxWait: 10 * time.Minute, Headroom: 2})
+				m := open(limiter.Config{MaxWait: 10 * time.Minute, Headroom: 2})
 				ctx, cancel := context.WithTimeout(t.Context(), 4*time.Hour)
 				defer cancel()
 				var wg sync.WaitGroup
@@ -205,8 +206,8 @@ func TestBucketsApart(t *testing.T) {
 		{"another scope", limiter.PerScope, func(a *limiter.Ask) { a.Scope = "organization:acme" }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := limiter.New(limiter.Config{Granularity: test.granularity, MaxWait: time.Hour})
+			kept(t, func(t *testing.T, open opener) {
+				m := open(limiter.Config{Granularity: test.granularity, MaxWait: time.Hour})
 				acquire(t, m, first).Learn(200, nil)
 				second := first
 				test.set(&second)
@@ -234,9 +235,10 @@ func TestFateOfASlot(t *testing.T) {
 		{"lost, and then answered", func(s *limiter.Slot) { s.Lost(); s.Learn(200, quotaHeaders(5, 1, 60)) }, 4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := limiter.New(patientConfig())
+			kept(t, func(t *testing.T, open opener) {
+				m := open(patientConfig())
 				test.do(acquire(t, m, smallAsk(5, "a", false)))
+				synctest.Wait()
 				if _, left, _ := m.Quota("bot", project, small(5)); left != test.left {
 					t.Errorf("%d left, want %d", left, test.left)
 				}
@@ -246,8 +248,8 @@ func TestFateOfASlot(t *testing.T) {
 }
 
 func TestQuotaAndSnapshot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{Headroom: 1, MaxWait: time.Hour})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{Headroom: 1, MaxWait: time.Hour})
 		context := operation("v1-context", class("context", catalog.Limit{N: 10, Window: time.Minute}, catalog.Limit{N: 2, Window: time.Second}))
 		if limit, left, reset := m.Quota("bot", project, context); limit != 2 || left != 1 || reset != 0 {
 			t.Errorf("before the first call: %d of %d for %s, want 1 of 2", left, limit, reset)
@@ -259,6 +261,7 @@ func TestQuotaAndSnapshot(t *testing.T) {
 		}
 		slot := acquire(t, m, limiter.Ask{Owner: "bot", Scope: project, Op: getProject, Team: "a"})
 		slot.Learn(429, http.Header{"Retry-After": {"30"}})
+		synctest.Wait()
 		states := m.Snapshot()
 		if len(states) != 3 {
 			t.Fatalf("%d buckets, want 3: %+v", len(states), states)

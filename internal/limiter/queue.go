@@ -11,17 +11,16 @@ const batchEvery = 8
 
 // waiter is one request in a queue.
 type waiter struct {
-	slot     *Slot
+	claim    *claim
 	queue    *queue
 	line     *line
 	next     *waiter
 	prev     *waiter
 	deadline time.Time
-	ready    chan struct{} // closed when slot is granted or err is set
-	err      error
-	index    int    // in queue.expiry; -1: not waiting
-	order    uint64 // of arrival
-	again    bool   // upstream refused it: it keeps its seniority and has paid its share
+	refused  *refusal // set when it must wait no longer
+	index    int      // in queue.expiry; -1: not waiting
+	order    uint64   // of arrival
+	again    bool     // upstream refused it: it keeps its seniority and has paid its share
 }
 
 // list is a queue of waiters that may leave from anywhere.
@@ -67,6 +66,15 @@ func (l *list) remove(w *waiter) {
 	l.len--
 }
 
+// all lists it from its head.
+func (l *list) all() []*waiter {
+	var all []*waiter
+	for w := l.head; w != nil; w = w.next {
+		all = append(all, w)
+	}
+	return all
+}
+
 // line is one team's requests in a queue, first come first served within each priority.
 type line struct {
 	team        string
@@ -91,7 +99,7 @@ func (l *line) head() *waiter {
 }
 
 func (l *line) listOf(w *waiter) *list {
-	if w.slot.ask.Batch {
+	if w.claim.batch {
 		return &l.batch
 	}
 	return &l.interactive
@@ -115,12 +123,12 @@ func (q *queue) push(w *waiter) {
 	if q.lines == nil {
 		q.lines = map[string]*line{}
 	}
-	l := q.lines[w.slot.ask.Team]
+	l := q.lines[w.claim.team]
 	if l == nil {
-		l = &line{team: w.slot.ask.Team}
+		l = &line{team: w.claim.team}
 		q.lines[l.team] = l
 	}
-	l.weight = w.slot.ask.Weight
+	l.weight = w.claim.weight
 	if l.len() == 0 {
 		l.start = math.Max(q.virtual, l.finish)
 		q.backlog = append(q.backlog, l)
@@ -132,6 +140,16 @@ func (q *queue) push(w *waiter) {
 	} else {
 		l.listOf(w).pushBack(w)
 	}
+	heap.Push(&q.expiry, w)
+}
+
+// restore puts back w, read from a snapshot, behind those of its line that were.
+func (q *queue) restore(w *waiter, l *line) {
+	if l.len() == 0 {
+		q.backlog = append(q.backlog, l)
+	}
+	w.queue, w.line = q, l
+	l.listOf(w).pushBack(w)
 	heap.Push(&q.expiry, w)
 }
 
@@ -152,7 +170,7 @@ func (q *queue) serve(w *waiter) {
 	l := w.line
 	switch {
 	case w.again:
-	case w.slot.ask.Batch:
+	case w.claim.batch:
 		l.streak = 0
 	default:
 		l.streak++
@@ -204,7 +222,7 @@ func (q *queue) position(w *waiter) int {
 	for p := w.prev; p != nil; p = p.prev {
 		own++
 	}
-	if w.slot.ask.Batch {
+	if w.claim.batch {
 		own += w.line.interactive.len
 	}
 	return q.before(w.line.team, w.line.weight, own, w.line.start)
@@ -238,8 +256,13 @@ func (q *queue) byTeam() map[string]int {
 // expiry is a heap of waiters by deadline.
 type expiry []*waiter
 
-func (e expiry) Len() int           { return len(e) }
-func (e expiry) Less(i, j int) bool { return e[i].deadline.Before(e[j].deadline) }
+func (e expiry) Len() int { return len(e) }
+func (e expiry) Less(i, j int) bool {
+	if e[i].deadline.Equal(e[j].deadline) {
+		return e[i].order < e[j].order // so that which is on top follows from what is in it
+	}
+	return e[i].deadline.Before(e[j].deadline)
+}
 func (e expiry) Swap(i, j int) {
 	e[i], e[j] = e[j], e[i]
 	e[i].index, e[j].index = i, j

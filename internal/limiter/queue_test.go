@@ -43,8 +43,8 @@ func TestOrderOfService(t *testing.T) {
 		{"batch passes at every ninth turn", append(repeat(batch, 1), repeat(a, 10)...), "a2 a3 a4 a5 a6 a7 a8 a9 A1 a10 a11"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := limiter.New(limiter.Config{MaxWait: time.Hour})
+			kept(t, func(t *testing.T, open opener) {
+				m := open(limiter.Config{MaxWait: time.Hour})
 				fill(t, m, smallAsk(1, "z", false), 1)
 				names := make([]string, len(test.asks))
 				for i, ask := range test.asks {
@@ -63,8 +63,8 @@ func TestOrderOfService(t *testing.T) {
 
 // A team that sent nothing for ten minutes has saved up nothing: it takes turns like everybody else.
 func TestNoCreditForIdling(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: time.Hour})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: time.Hour})
 		fill(t, m, smallAsk(1, "z", false), 1)
 		var mu sync.Mutex
 		var served string
@@ -94,8 +94,8 @@ func TestNoCreditForIdling(t *testing.T) {
 
 // A team that comes for the first time finds room in a window that another team has been saturating from its start.
 func TestLateTeamGetsInWithinTheWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(patientConfig())
+	kept(t, func(t *testing.T, open opener) {
+		m := open(patientConfig())
 		u := newUpstream(1, standard)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -141,8 +141,8 @@ func TestRefusedAtOnce(t *testing.T) {
 		{"too many are ahead", 100 * time.Second, 0, 9, 180 * time.Second, "position 10"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				m := limiter.New(patientConfig())
+			kept(t, func(t *testing.T, open opener) {
+				m := open(patientConfig())
 				ctx, cancel := context.WithCancel(t.Context())
 				fill(t, m, smallAsk(4, "a", false), 4)
 				began := time.Now()
@@ -179,8 +179,8 @@ func TestRefusedAtOnce(t *testing.T) {
 
 // A wait may be shortened by the request, never lengthened beyond the operator's.
 func TestMaxWaitIsTheOperators(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: 30 * time.Second})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: 30 * time.Second})
 		fill(t, m, smallAsk(2, "a", false), 2)
 		a := smallAsk(2, "a", false)
 		a.MaxWait = time.Hour
@@ -191,8 +191,8 @@ func TestMaxWaitIsTheOperators(t *testing.T) {
 
 // A request that was queued in good hope leaves at its deadline.
 func TestDeadlineWhileWaiting(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: 50 * time.Second})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: 50 * time.Second})
 		fill(t, m, smallAsk(2, "a", false), 1)
 		last, err := m.Acquire(t.Context(), smallAsk(2, "a", false))
 		if err != nil {
@@ -220,8 +220,8 @@ func TestDeadlineWhileWaiting(t *testing.T) {
 
 // Whoever leaves is forgotten at once, place and memory.
 func TestLeavingGivesThePlaceUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: 24 * time.Hour, QueuePerTeam: 5000})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: 24 * time.Hour, QueuePerTeam: 5000})
 		fill(t, m, smallAsk(1, "a", false), 1)
 		var before, during, after runtime.MemStats
 		heap := func(into *runtime.MemStats) { runtime.GC(); runtime.ReadMemStats(into) }
@@ -241,11 +241,12 @@ func TestLeavingGivesThePlaceUp(t *testing.T) {
 			t.Fatalf("%d waiting, want 1000", waiting)
 		}
 		// 5,000 waiters may cost 80 MiB altogether: 16 KiB each, goroutine included.
-		if each := (int64(during.HeapInuse+during.StackInuse) - int64(before.HeapInuse+before.StackInuse)) / 1000; each > 8<<10 {
-			t.Errorf("a waiter costs %d bytes, want at most 8 KiB", each)
+		if each := (int64(during.HeapInuse+during.StackInuse) - int64(before.HeapInuse+before.StackInuse)) / 1000; each > 16<<10 {
+			t.Errorf("a waiter costs %d bytes, want at most 16 KiB", each)
 		}
 		cancel()
 		wg.Wait()
+		synctest.Wait()
 		if waiting := m.Snapshot()[0].Waiting; waiting != nil {
 			t.Errorf("still waiting: %v", waiting)
 		}
@@ -257,8 +258,8 @@ func TestLeavingGivesThePlaceUp(t *testing.T) {
 }
 
 func TestQueueBounds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: 24 * time.Hour, QueuePerTeam: 2, QueuePerBucket: 3})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: 24 * time.Hour, QueuePerTeam: 2, QueuePerBucket: 3})
 		fill(t, m, smallAsk(1, "a", false), 1)
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup

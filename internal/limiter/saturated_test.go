@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"corp.example/gateway/internal/catalog"
@@ -29,16 +28,15 @@ func TestSaturated(t *testing.T) {
 		{name: "headroom", config: limiter.Config{Headroom: 2}, least: 0.97},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				const hours = 1
+			kept(t, func(t *testing.T, open opener) {
 				u := newUpstream(7, standard)
 				u.blocks = true
 				if test.set != nil {
 					test.set(u)
 				}
 				test.config.MaxWait = 10 * time.Minute
-				m := limiter.New(test.config)
-				ctx, cancel := context.WithTimeout(t.Context(), hours*time.Hour)
+				m := open(test.config)
+				ctx, cancel := context.WithTimeout(t.Context(), span(m, time.Hour))
 				defer cancel()
 				var wg sync.WaitGroup
 				saturate(ctx, &wg, m, u, ask("a", 1), 150, func() {})
@@ -46,7 +44,7 @@ func TestSaturated(t *testing.T) {
 				if u.refused != 0 {
 					t.Errorf("upstream answered 429 %d times, want 0", u.refused)
 				}
-				ideal := float64(hours * 60 * standard.N)
+				ideal := span(m, time.Hour).Minutes() * float64(standard.N)
 				if used := float64(u.served) / ideal; used < test.least {
 					t.Errorf("used %.2f %% of the quota, want %.0f %%", 100*used, 100*test.least)
 				}
@@ -57,14 +55,13 @@ func TestSaturated(t *testing.T) {
 
 // Two limits on one operation: both hold, and the tighter one is spent.
 func TestTwoLimitsOnOneOperation(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const hours = 1
+	kept(t, func(t *testing.T, open opener) {
 		u := newUpstream(3)
 		u.blocks = true
-		m := limiter.New(patientConfig())
+		m := open(patientConfig())
 		a := ask("a", 1)
 		a.Op = operation("v1-get-database-context", class("context", catalog.Limit{N: 10, Window: time.Minute}, catalog.Limit{N: 1, Window: time.Second}))
-		ctx, cancel := context.WithTimeout(t.Context(), hours*time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), span(m, time.Hour))
 		defer cancel()
 		var wg sync.WaitGroup
 		saturate(ctx, &wg, m, u, a, 20, func() {})
@@ -72,7 +69,7 @@ func TestTwoLimitsOnOneOperation(t *testing.T) {
 		if u.refused != 0 {
 			t.Errorf("upstream answered 429 %d times, want 0", u.refused)
 		}
-		if used := float64(u.served) / (hours * 60 * 10); used < 0.99 {
+		if used := float64(u.served) / (span(m, time.Hour).Minutes() * 10); used < 0.99 {
 			t.Errorf("used %.2f %% of the quota, want 99 %%", 100*used)
 		}
 	})

@@ -145,7 +145,7 @@ var getProject = operation("v1-get-project", class("default", standard))
 const project = "project:abcdefghijklmnopqrst"
 
 // send is one client's request from end to end, sent again as long as upstream refuses it.
-func send(ctx context.Context, m *limiter.Memory, u *upstream, a limiter.Ask) error {
+func send(ctx context.Context, m limiter.Limiter, u *upstream, a limiter.Ask) error {
 	slot, err := m.Acquire(ctx, a)
 	for {
 		if err != nil {
@@ -161,7 +161,7 @@ func send(ctx context.Context, m *limiter.Memory, u *upstream, a limiter.Ask) er
 }
 
 // saturate runs clients of a that send without pause until ctx ends, and counts what is served.
-func saturate(ctx context.Context, wg *sync.WaitGroup, m *limiter.Memory, u *upstream, a limiter.Ask, clients int, served func()) {
+func saturate(ctx context.Context, wg *sync.WaitGroup, m limiter.Limiter, u *upstream, a limiter.Ask, clients int, served func()) {
 	for range clients {
 		wg.Go(func() {
 			for ctx.Err() == nil {

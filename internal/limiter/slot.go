@@ -9,20 +9,15 @@ import (
 // Slot is the right to send one request now. Exactly one of Learn, Lost and Unsent must be called when it is known
 // what became of the request; further calls do nothing.
 type Slot struct {
-	ask      Ask
-	group    *group
-	asked    time.Time // when the caller first asked
-	deadline time.Time // when it will not wait any longer
-	waited   time.Duration
-	taken    []taken
-	inline   [4]taken // room for what most calls take, to spare an allocation
-	settled  bool     // guarded by group.mu
+	claim  // embedded, so that a slot is one allocation
+	ask    Ask
+	keeper keeper
 }
 
-// taken is a place in one bucket.
-type taken struct {
-	bucket *bucket
-	place  place
+// keeper is where a slot came from: what keeps the buckets in memory, or in Redis.
+type keeper interface {
+	settleSlot(s *Slot, o outcome)
+	retry(ctx context.Context, s *Slot) (*Slot, error)
 }
 
 // Waited is how long it took from the first asking until this slot was granted.
@@ -31,56 +26,25 @@ func (s *Slot) Waited() time.Duration { return s.waited }
 // Learn tells the limiter what upstream answered: it corrects the buckets by X-RateLimit-Limit, -Remaining and -Reset,
 // and after a 429 holds them until the time upstream names.
 func (s *Slot) Learn(status int, h http.Header) {
-	now := time.Now()
-	g := s.group
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if s.settled {
-		return
-	}
-	s.settled = true
+	o := outcome{headers: readHeaders(h, time.Now()), vague: status >= 500}
 	if status == http.StatusTooManyRequests {
-		g.refused(now, s, readHeaders(h, now))
-	} else {
-		g.answered(now, s, readHeaders(h, now), status >= 500)
+		o.what = limited
 	}
-	g.dispatch(now)
+	s.keeper.settleSlot(s, o)
 }
 
 // Lost tells the limiter that the request was sent, or may have been, and that no answer will come: its place counts
 // as spent.
-func (s *Slot) Lost() {
-	now := time.Now()
-	s.settle(now, func(t taken) { t.bucket.lose(now, t.place) })
-}
+func (s *Slot) Lost() { s.keeper.settleSlot(s, outcome{what: lost}) }
 
 // Unsent gives the place back: the request surely never left.
-func (s *Slot) Unsent() {
-	s.settle(time.Now(), func(t taken) {
-		if t.bucket.unsend(t.place) {
-			t.bucket.shares.add(s.ask.Team, s.ask.Weight, -1)
-		}
-	})
-}
-
-func (s *Slot) settle(now time.Time, each func(taken)) {
-	g := s.group
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if s.settled {
-		return
-	}
-	s.settled = true
-	for _, t := range s.taken {
-		t.bucket.advance(now)
-		each(t)
-	}
-	g.dispatch(now)
-}
+func (s *Slot) Unsent() { s.keeper.settleSlot(s, outcome{what: unsent}) }
 
 // Retry waits for another slot for a request that upstream refused with 429, which Learn has been told. It keeps its
 // seniority: the head of its queue, within the wait it was first granted. Errors are those of Acquire.
-func (s *Slot) Retry(ctx context.Context) (*Slot, error) {
-	next := &Slot{ask: s.ask, asked: s.asked, deadline: s.deadline}
-	return s.group.memory.acquire(ctx, next, true)
+func (s *Slot) Retry(ctx context.Context) (*Slot, error) { return s.keeper.retry(ctx, s) }
+
+// again is the slot that is asked for after a refusal by upstream.
+func (s *Slot) again() *Slot {
+	return &Slot{ask: s.ask, claim: claim{kind: s.kind, team: s.team, weight: s.weight, batch: s.batch, again: true, asked: s.asked, deadline: s.deadline}}
 }

@@ -28,67 +28,103 @@ type BucketState struct {
 	Waits   []time.Duration // the longest wait in each of the last 30 minutes, the present one last; nil: nobody waited
 }
 
-// Snapshot returns every bucket the limiter keeps, sorted by owner, scope, class, operation and period.
+// Snapshot implements Limiter.
 func (m *Memory) Snapshot() []BucketState {
 	now := time.Now()
 	var all []BucketState
+	m.each(func(k scopeKey, g *group) { all = g.appendState(all, now, k.owner) })
+	sortStates(all)
+	return all
+}
+
+// Waiting implements Limiter.
+func (m *Memory) Waiting() map[string]int {
+	waiting := map[string]int{}
+	m.each(func(_ scopeKey, g *group) {
+		for _, l := range g.lanes {
+			if n := l.queue.len(); n > 0 {
+				waiting[l.gates[0].class] += n
+			}
+		}
+	})
+	return waiting
+}
+
+// each calls do with every group, locked.
+func (m *Memory) each(do func(scopeKey, *group)) {
 	for i := range m.shards {
 		sh := &m.shards[i]
 		sh.mu.RLock()
-		for k, g := range sh.groups {
+		for k, g := range sh.sites {
 			g.mu.Lock()
-			all = g.appendState(all, now, k)
+			do(k, g.group)
 			g.mu.Unlock()
 		}
 		sh.mu.RUnlock()
 	}
+}
+
+func sortStates(all []BucketState) {
 	slices.SortFunc(all, func(a, b BucketState) int {
 		return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.Class, b.Class),
 			cmp.Compare(a.Operation, b.Operation), cmp.Compare(a.Period, b.Period))
 	})
-	return all
 }
 
-func (g *group) appendState(all []BucketState, now time.Time, k scopeKey) []BucketState {
+// appendState adds the state of g's buckets. Looking changes nothing.
+func (g *group) appendState(all []BucketState, now time.Time, owner string) []BucketState {
 	for _, l := range g.lanes {
-		l.advance(now)
 		waiting, requests, waits := l.queue.byTeam(), l.queue.requests(now), l.waits.recent(now)
 		for _, b := range l.gates {
-			s := BucketState{Owner: k.owner, Scope: k.scope, Class: b.class, Operation: b.operation,
-				Limit: b.limit, Period: b.period, Held: now.Before(b.blocked), Outsiders: b.others, Waiting: waiting, Queue: requests, Waits: waits}
-			s.Remaining, s.Reset = b.left(now, g.memory.config.Headroom)
+			w := b.window
+			w.advance(now)
+			s := BucketState{Owner: owner, Scope: g.scope, Class: b.class, Operation: b.operation,
+				Limit: w.limit, Period: w.period, Held: now.Before(w.blocked), Outsiders: w.others, Waiting: waiting, Queue: requests, Waits: waits}
+			s.Remaining, s.Reset = w.left(now, g.settings.Headroom)
 			all = append(all, s)
 		}
 	}
 	return all
 }
 
-// Quota returns what a call of op in this scope can still expect: of all limits it spends, the one with the least
-// remaining, and how long until that one's next window begins (zero: none is running).
+// Quota implements Limiter.
 func (m *Memory) Quota(owner, scope string, op *catalog.Operation) (limit, remaining int, reset time.Duration) {
-	now := time.Now()
 	k := scopeKey{owner, scope}
 	sh := &m.shards[maphash.Comparable(m.seed, k)%shardCount]
 	sh.mu.RLock()
-	g := sh.groups[k]
+	g := sh.sites[k]
 	sh.mu.RUnlock()
-	if g != nil {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		if l := g.find(op); l != nil {
-			l.advance(now)
-			remaining = -1
-			for _, b := range l.gates {
-				if n, until := b.left(now, m.config.Headroom); remaining < 0 || n < remaining {
-					limit, remaining, reset = b.limit, n, until
-				}
-			}
-			return limit, remaining, reset
-		}
+	call := m.config.kind(op)
+	if g == nil {
+		return call.quota(m.config.Headroom)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.quota(time.Now(), &call)
+}
+
+// quota returns what a call of k can still expect.
+func (g *group) quota(now time.Time, k *kind) (limit, remaining int, reset time.Duration) {
+	l := g.find(k)
+	if l == nil {
+		return k.quota(g.settings.Headroom)
 	}
 	remaining = -1
-	for _, l := range m.config.limits(op) { // nothing has been sent lately
-		if n := max(1, l.N-m.config.Headroom); remaining < 0 || n < remaining {
+	for _, b := range l.gates {
+		w := b.window
+		w.advance(now)
+		if n, until := w.left(now, g.settings.Headroom); remaining < 0 || n < remaining {
+			limit, remaining, reset = w.limit, n, until
+		}
+	}
+	return limit, remaining, reset
+}
+
+// quota returns what a call of k can expect where nothing has been sent lately.
+func (k *kind) quota(headroom int) (limit, remaining int, reset time.Duration) {
+	remaining = -1
+	for _, l := range k.limits {
+		if n := max(1, l.N-headroom); remaining < 0 || n < remaining {
 			limit, remaining = l.N, n
 		}
 	}

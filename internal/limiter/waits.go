@@ -42,11 +42,12 @@ func (w *waits) recent(now time.Time) []time.Duration {
 	if w == nil {
 		return nil
 	}
-	w.advance(now)
-	if slices.Max(w.longest[:]) == 0 {
+	present := *w // looking changes nothing
+	present.advance(now)
+	if slices.Max(present.longest[:]) == 0 {
 		return nil
 	}
-	return slices.Clone(w.longest[:])
+	return present.longest[:]
 }
 
 // noteWait remembers how long a request of the lane waited.
@@ -75,8 +76,8 @@ func (q *queue) requests(now time.Time) []Waiting {
 		left := maxWaitingShown
 		for _, head := range []*waiter{l.interactive.head, l.batch.head} {
 			for w := head; w != nil && left > 0; w, left = w.next, left-1 {
-				ask := &w.slot.ask
-				all = append(all, Waiting{Team: ask.Team, Operation: ask.Op.ID, Since: now.Sub(w.slot.asked), Batch: ask.Batch})
+				c := w.claim
+				all = append(all, Waiting{Team: c.team, Operation: c.kind.operation, Since: now.Sub(c.asked), Batch: c.batch})
 			}
 		}
 	}

@@ -12,8 +12,8 @@ import (
 
 // What a snapshot tells of a queue: who is in it, and how long others waited lately.
 func TestSnapshotOfAQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: time.Hour})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: time.Hour})
 		fill(t, m, smallAsk(1, "z", false), 1)
 		if s := m.Snapshot()[0]; s.Queue != nil || s.Waits != nil {
 			t.Errorf("before anybody waited: queue %v, waits %v", s.Queue, s.Waits)
@@ -50,8 +50,8 @@ func TestSnapshotOfAQueue(t *testing.T) {
 }
 
 func TestWaitsAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: time.Hour})
+	inMemory(t, func(t *testing.T, open opener) { // Redis forgets sooner
+		m := open(limiter.Config{MaxWait: time.Hour})
 		fill(t, m, smallAsk(1, "a", false), 2)
 		if m.Snapshot()[0].Waits == nil {
 			t.Fatal("the second request waited, and nothing shows it")
@@ -68,8 +68,8 @@ func TestWaitsAreForgotten(t *testing.T) {
 }
 
 func TestSnapshotNamesTheFirstOfALongQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := limiter.New(limiter.Config{MaxWait: 24 * time.Hour})
+	kept(t, func(t *testing.T, open opener) {
+		m := open(limiter.Config{MaxWait: 24 * time.Hour})
 		fill(t, m, smallAsk(1, "z", false), 1)
 		var wg sync.WaitGroup
 		for _, team := range []string{"a", "b"} {

@@ -25,7 +25,7 @@ type span struct{ lo, hi time.Time }
 type place struct {
 	gen    uint64    // which window
 	seq    int       // how many had been granted in it, this one included
-	flying int       // how many others were on their way
+	flying int       // how many others were on their way, or lost and perhaps still so
 	heard  int       // how many answers had told of this very window
 	sent   time.Time // when it was granted
 }
@@ -41,12 +41,13 @@ type window struct {
 	open   bool          // a request that has or may have opened it is known
 	tally
 	edges
-	flying   int       // sent and not answered, in whichever window
-	sent     time.Time // the last grant
-	blocked  time.Time // upstream said 429: nothing goes before this
-	learning bool      // upstream's count is unknown: one at a time
-	foreign  int       // for how many more windows outsiders are expected
-	speaks   bool      // upstream's answers carry counts
+	flying   int         // sent and not answered, in whichever window
+	sent     time.Time   // the last grant
+	blocked  time.Time   // upstream said 429: nothing goes before this
+	learning bool        // upstream's count is unknown: one at a time
+	foreign  int         // for how many more windows outsiders are expected
+	speaks   bool        // upstream's answers carry counts
+	strays   []time.Time // when each request that was lost lately has surely been counted, if ever
 }
 
 // tally is what has been counted in one window.
@@ -95,8 +96,9 @@ func (w *window) advance(now time.Time) bool {
 func (w *window) roll(now time.Time) {
 	next := span{lo: w.end.lo.Add(w.period), hi: w.end.lo.Add(transit + w.period)}
 	carry := 0
+	w.strays = after(w.strays, w.end.lo)
 	if now.Before(next.hi) { // else the window that such a request may have opened is over, too
-		carry = w.flying + w.late
+		carry = w.flying + w.late + len(w.strays)
 	}
 	w.gen++
 	w.open = carry > 0
@@ -155,7 +157,7 @@ func (w *window) take(now time.Time) place {
 	case !w.proved: // those before may never have arrived, and then this one opens it
 		w.end.hi = now.Add(transit + w.period)
 	}
-	p := place{gen: w.gen, flying: w.flying, heard: w.heard, sent: now}
+	p := place{gen: w.gen, flying: w.flying + w.straying(now), heard: w.heard, sent: now}
 	w.count++
 	w.granted++
 	w.flying++
@@ -180,12 +182,25 @@ func (w *window) unsend(p place) bool {
 	return p.gen == w.gen
 }
 
-// lose notes that a request will never be answered: it may have been counted, until transit has passed.
+// lose notes that a request will never be answered. Until transit has passed since it was sent it may be counted: in this
+// window, in the next, and where windows are short in one after that.
 func (w *window) lose(now time.Time, p place) {
 	w.flying--
-	if p.gen == w.gen && (!now.Before(w.end.lo) || p.sent.Add(transit).After(w.end.lo)) {
-		w.late++
+	w.strays = append(after(w.strays, earlier(now, w.end.lo)), p.sent.Add(transit))
+}
+
+// straying returns how many lost requests may still be on their way.
+func (w *window) straying(now time.Time) int { return len(after(w.strays, now)) }
+
+// after returns those of all that come after than, in a slice of its own: who only looks at a window advances a copy.
+func after(all []time.Time, than time.Time) []time.Time {
+	var left []time.Time
+	for _, t := range all {
+		if t.After(than) {
+			left = append(left, t)
+		}
 	}
+	return left
 }
 
 // refuse notes a 429: nothing goes before until, and then one at a time. Somebody else must have spent the quota.

@@ -139,8 +139,49 @@ func TestCountIsLowered(t *testing.T) {
 	}
 	wantRoom(t, w, at(2), 6)
 	p := w.take(at(2))
-	w.answer(at(2.1), p, counts(2)) // the first, and this: the lost ones never arrived
-	wantRoom(t, w, at(3), 8)
+	w.answer(at(2.1), p, counts(2)) // the first, and this
+	wantRoom(t, w, at(3), 5)        // the lost ones may still arrive
+	p = w.take(at(11))
+	w.answer(at(11.1), p, counts(3)) // they never did
+	wantRoom(t, w, at(12), 7)
+}
+
+// A lost request is held against every window in which it may still be counted, and against none after that.
+func TestALostRequestStraysThroughShortWindows(t *testing.T) {
+	short := func() (*window, place) {
+		w := newWindow(10, 3*time.Second)
+		p := w.take(at(0))
+		w.answer(at(0), p, told{})
+		return &w, w.take(at(0))
+	}
+	for name, lost := range map[string]float64{"in its own window": 1, "in the next one": 4, "in the one after that": 7} {
+		t.Run(name, func(t *testing.T) {
+			w, p := short()
+			for now := 0.5; now < 22; now += 0.5 {
+				if now == lost {
+					w.lose(at(now), p)
+				}
+				w.advance(at(now))
+				if free := w.free(0); now < 10 && free > 9 {
+					t.Fatalf("after %gs all of the window is free: the request may arrive until 10s after it was sent", now)
+				}
+			}
+			wantRoom(t, w, at(22), 10)
+		})
+	}
+}
+
+// An answer that came late in a window after the one that granted it may have been counted in the one that follows.
+func TestALateAnswerToACarriedRequest(t *testing.T) {
+	w := newWindow(10, 3*time.Second)
+	p := w.take(at(0))
+	w.answer(at(0), p, told{})
+	carried := w.take(at(0))
+	w.advance(at(3))
+	first := w.take(at(3))
+	w.answer(at(3.1), first, told{})
+	w.answer(at(6.05), carried, told{}) // the window ends between 6 and 6.1
+	wantRoom(t, &w, at(6.1), 9)
 }
 
 // The answer to a request of an earlier window says nothing of this one.
