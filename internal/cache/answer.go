@@ -13,6 +13,7 @@ type Answer struct {
 	Status int
 	Header http.Header // taken over: the caller does not change it any more
 	Body   []byte      // taken over, too
+	Cookie bool        // upstream set a cookie that Header does not show: the answer was meant for one client
 
 	// Rest is what follows Body where that is not the whole: an answer too large to store or share. It goes to one request.
 	Rest io.ReadCloser

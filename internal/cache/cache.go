@@ -1,9 +1,11 @@
-// Package cache answers reads from memory: it decides what may be stored and for how long (RFC 9111), finds it again,
-// fetches identical reads once, and forgets what a write has touched.
+// Package cache answers reads from memory, and where a service has several replicas from what one of them has put into
+// Redis: it decides what may be stored and for how long (RFC 9111), finds it again, fetches identical reads once, and
+// forgets what a write has touched.
 //
 // Invariants: a representation is found only under the credential view that fetched it; a read that began before a write
-// to one of its scopes is neither used nor joined by a read that begins after that write was reported; memory stays
-// within Config.Memory. No request fails because of the cache: what cannot be stored is handed on.
+// to one of its scopes is neither used nor joined by a read that begins after that write was reported, on any replica
+// (redis.go says how); memory stays within Config.Memory. No request fails because of the cache: what cannot be stored is
+// handed on, and without Redis each replica goes on alone.
 //
 // The package does not decide who may see an answer. Its caller authorises before Get and narrows after it, and hands
 // over no header or body that the credential's other users may not see.
@@ -14,6 +16,9 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"corp.example/gateway/internal/backplane"
+	"corp.example/gateway/internal/seal"
 )
 
 // The defaults and bounds of Config.
@@ -34,6 +39,11 @@ type Config struct {
 	// Forwards tells whether a client's header of this (canonical) name reaches upstream. What does not reach it cannot
 	// have selected the answer, so Vary is heeded for the others only. nil: every header is forwarded.
 	Forwards func(name string) bool
+
+	// Backplane is what the replicas of one service have in common. nil: this one is alone.
+	Backplane *backplane.Backplane
+	// Keys seal what is kept in Redis. nil: it is kept as it is.
+	Keys *seal.Keys
 }
 
 // Cache holds answers in memory. It is safe for concurrent use.
@@ -48,6 +58,7 @@ type Cache struct {
 	flights flights
 	gzips   gzipPool
 	ids     atomic.Uint64 // the last entry's id
+	shared  *shared       // nil where there are no other replicas
 }
 
 // New builds a cache. The error names the setting that is out of bounds.
@@ -75,16 +86,27 @@ func New(config Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Cache{
+	c := &Cache{
 		maxBody:      config.MaxBody,
 		staleIfError: config.StaleIfError,
 		timeout:      config.Timeout,
 		forwards:     config.Forwards,
-		fence:        newFence(),
+		fence:        new(fence),
 		memory:       memory,
 		flights:      flights{byKey: make(map[Key]*flight)},
 		gzips:        newGzipPool(),
-	}, nil
+	}
+	if config.Backplane != nil {
+		c.shared = newShared(config.Backplane, config.Keys, c.fence, func() { c.dropDead() })
+	}
+	return c, nil
+}
+
+// Close takes leave of the other replicas. Reads and writes go on without them.
+func (c *Cache) Close() {
+	if c.shared != nil {
+		c.shared.close()
+	}
 }
 
 // Key names what is asked for. All its parts are compared; none of them is a caller's token.
@@ -108,7 +130,8 @@ type Rule struct {
 	TTL    time.Duration // freshness where upstream says nothing; 0: then it is not stored
 	Scopes []string      // what a write must touch to invalidate it, such as "project:ref", "organization:slug", "account"
 	Secret bool          // the answer carries secrets: it is neither stored nor shared between requests
-	Errors bool          // store also an error answer, for as long as upstream itself says; never one about our credential or quota
+	Errors bool          // store error answers, too: any for as long as upstream says, 404, 405, 410, 414 and 501 else for TTL; never one about our credential or quota
+	Strict bool          // never serve an answer older than TTL: not for longer, though upstream allows it, nor in place of a failed fetch
 }
 
 // Get looks for a stored answer that may be served at now. Result.Entry is nil where there is none; Result.Status then
@@ -130,9 +153,14 @@ func (c *Cache) find(r Request, now time.Time) Result {
 	if e == nil {
 		return unserved(r.Directives, nil, Miss, fwdVary)
 	}
-	if !c.fence.holds(e.kept.marks) {
+	if !c.fence.holds(e.kept.marks) || !c.trusted() {
 		return unserved(r.Directives, e, Expired, fwdStale)
 	}
+	return c.judge(e, r, now)
+}
+
+// judge says what may be done for a request with an entry that no write has touched.
+func (c *Cache) judge(e *Entry, r Request, now time.Time) Result {
 	switch use := e.fresh.judge(r.Directives, now); use {
 	case useFresh:
 		return Result{Entry: e, Status: Hit}
@@ -157,12 +185,25 @@ func unserved(d Directives, e *Entry, status Status, forward string) Result {
 
 // Invalidate makes everything that was read from the scopes before now unusable until upstream has validated it, fetches
 // in flight included. It costs the same however much is stored. Call it when a write's outcome is known and before its
-// client hears of it; a write that certainly failed needs none, one with an unknown outcome does.
+// client hears of it; a write that certainly failed needs none, one with an unknown outcome does. With replicas it returns
+// when none of them can answer from before the write any more: after two round trips, or a second or so where one of them
+// or Redis does not answer.
 func (c *Cache) Invalidate(scopes ...string) {
-	for _, scope := range scopes {
-		c.fence.raise(scope)
+	if len(scopes) > 0 {
+		c.raise(noticeRaise, c.fence.indexes(scopes))
 	}
 }
+
+func (c *Cache) raise(kind notice, indexes []uint32) {
+	c.fence.raise(indexes...)
+	if c.shared != nil {
+		c.shared.announce(kind, indexes)
+		c.fence.raise(indexes...) // what came out of Redis meanwhile may be from before
+	}
+}
+
+// trusted tells whether memory may be believed: without other replicas it always may.
+func (c *Cache) trusted() bool { return c.shared == nil || c.shared.trusted() }
 
 // OperationScope is the scope of every answer of one operation. Every entry has it without being told.
 func OperationScope(id string) string { return "operation:" + id }
@@ -174,10 +215,14 @@ func PathScope(path string) string { return "path:" + path }
 // Purge invalidates the scopes, or everything where none is given, and frees the memory at once. It returns how many
 // entries went. It walks all entries: for administrators, not for writes.
 func (c *Cache) Purge(scopes ...string) int {
-	if len(scopes) == 0 {
-		c.fence.raiseAll()
+	c.raise(noticePurge, c.fence.indexes(scopes))
+	if c.shared != nil {
+		c.shared.sweepLater()
 	}
-	c.Invalidate(scopes...)
+	return c.dropDead()
+}
+
+func (c *Cache) dropDead() int {
 	return c.memory.dropIf(func(e *Entry) bool { return !c.fence.holds(e.kept.marks) })
 }
 

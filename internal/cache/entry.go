@@ -157,7 +157,7 @@ func connectionFields(h http.Header) []string {
 
 // freshened is the stored answer with what a 304 says anew (RFC 9111 sections 3.2 and 4.3.4). Fields about the stored
 // body stay. So does the ETag: the 304 answers a request that named one validator, and can only be about that one.
-func (e *Entry) freshened(notModified http.Header) *Answer {
+func (e *Entry) freshened(notModified *Answer) *Answer {
 	h := make(http.Header, len(e.fields)+2)
 	for _, f := range e.fields {
 		h[f.name] = f.values
@@ -165,8 +165,8 @@ func (e *Entry) freshened(notModified http.Header) *Answer {
 	if e.etag != "" {
 		h["Etag"] = []string{e.etag}
 	}
-	dropped := connectionFields(notModified)
-	for name, values := range notModified {
+	dropped := connectionFields(notModified.Header)
+	for name, values := range notModified.Header {
 		switch name {
 		case "Content-Encoding", "Content-Length", "Content-Md5", "Content-Range", "Etag":
 			continue
@@ -178,10 +178,10 @@ func (e *Entry) freshened(notModified http.Header) *Answer {
 		}
 		h[name] = values
 	}
-	if notModified.Get("Date") == "" {
+	if notModified.Header.Get("Date") == "" {
 		delete(h, "Date")
 	}
-	return &Answer{Status: e.status, Header: h, Body: e.plain.body}
+	return &Answer{Status: e.status, Header: h, Body: e.plain.body, Cookie: notModified.Cookie}
 }
 
 // at is the header values that tell the entry's age at now.

@@ -1,7 +1,8 @@
 package cache
 
 import (
-	"hash/maphash"
+	"hash/fnv"
+	"io"
 	"sync/atomic"
 )
 
@@ -9,12 +10,15 @@ import (
 // answer; with 65,536 counters (512 KiB) ten thousand live scopes collide with a given write once in seven.
 const generations = 1 << 16
 
+// everything is the counter that all entries have.
+const everything uint32 = 0
+
 // fence tells a read that began before a write from one that began after it. Each scope has a counter, found by hash: so
 // there is nothing to evict and nothing a caller could grow. What is read notes the counters when its read begins; a
 // write raises them; what holds an older count is dead.
 type fence struct {
-	seed   maphash.Seed
-	counts [generations]atomic.Uint64 // counts[0] is everything's
+	raises atomic.Uint64 // how often any counter was raised; it goes up before the counter does
+	counts [generations]atomic.Uint64
 }
 
 // mark is a counter and what it showed when the read began.
@@ -23,10 +27,11 @@ type mark struct {
 	count uint64
 }
 
-func newFence() *fence { return &fence{seed: maphash.MakeSeed()} }
-
+// index is the counter of a scope, the same on all replicas.
 func (f *fence) index(scope string) uint32 {
-	return 1 + uint32(maphash.String(f.seed, scope)%(generations-1))
+	h := fnv.New64a()
+	_, _ = io.WriteString(h, scope) // a hash takes everything
+	return 1 + uint32(h.Sum64()%(generations-1))
 }
 
 func (f *fence) mark(index uint32) mark {
@@ -36,7 +41,7 @@ func (f *fence) mark(index uint32) mark {
 // marks notes where the scopes stand now: those of the rule, and the three that every entry has.
 func (f *fence) marks(key Key, scopes []string) []mark {
 	marks := make([]mark, 0, 3+len(scopes))
-	marks = append(marks, f.mark(0), f.mark(f.index(OperationScope(key.Operation))), f.mark(f.index(PathScope(key.Path))))
+	marks = append(marks, f.mark(everything), f.mark(f.index(OperationScope(key.Operation))), f.mark(f.index(PathScope(key.Path))))
 	for _, scope := range scopes {
 		marks = append(marks, f.mark(f.index(scope)))
 	}
@@ -53,6 +58,21 @@ func (f *fence) holds(marks []mark) bool {
 	return true
 }
 
-func (f *fence) raise(scope string) { f.counts[f.index(scope)].Add(1) }
+func (f *fence) raise(indexes ...uint32) {
+	f.raises.Add(1)
+	for _, index := range indexes {
+		f.counts[index].Add(1)
+	}
+}
 
-func (f *fence) raiseAll() { f.counts[0].Add(1) }
+// indexes are the counters of the scopes, or everything's where there are none.
+func (f *fence) indexes(scopes []string) []uint32 {
+	if len(scopes) == 0 {
+		return []uint32{everything}
+	}
+	indexes := make([]uint32, len(scopes))
+	for i, scope := range scopes {
+		indexes[i] = f.index(scope)
+	}
+	return indexes
+}

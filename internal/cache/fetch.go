@@ -26,11 +26,21 @@ func (c *Cache) Fetch(ctx context.Context, r Request, rule Rule, fn Fetcher) (Re
 		}
 		return c.fetchAlone(ctx, r, rule, unserved(r.Directives, nil, Bypass, forward), fn)
 	}
+	arrived := time.Now()
 	c.flights.mu.Lock()
-	if f := c.flights.byKey[r.Key]; f != nil && c.fence.holds(f.marks) && !r.Directives.OnlyIfCached {
+	for f := c.joinable(r); f != nil; f = c.joinable(r) {
 		f.waiting++
+		useful := c.trusted() || !f.sent.Before(arrived) || f.sent.IsZero()
 		c.flights.mu.Unlock()
-		return c.follow(ctx, f, r, rule, fn)
+		if useful {
+			return c.follow(ctx, f, r, rule, fn)
+		}
+		// Another replica's write that is not heard of may have come after this fetch was sent. All who wait here share
+		// the next.
+		if err := c.wait(ctx, f, false); err != nil {
+			return c.gone(r, Result{Status: Miss, forward: fwdMiss}, f, err)
+		}
+		c.flights.mu.Lock()
 	}
 	// A fetch may have ended since Get looked. Looked up under the lock, exactly one request begins the next.
 	found := c.find(r, time.Now())
@@ -51,6 +61,15 @@ func (c *Cache) Fetch(ctx context.Context, r Request, rule Rule, fn Fetcher) (Re
 		context.AfterFunc(ctx, func() { f.cancel(context.Cause(ctx)) })
 	}
 	return c.settle(r, out)
+}
+
+// joinable is the fetch under way that a request may wait for; flights.mu is held.
+func (c *Cache) joinable(r Request) *flight {
+	f := c.flights.byKey[r.Key]
+	if f == nil || !c.fence.holds(f.marks) || r.Directives.OnlyIfCached {
+		return nil
+	}
+	return f
 }
 
 // Refresh fetches in the background what Get served stale (RFC 5861 section 3), unless that is under way already.
@@ -79,6 +98,12 @@ func (c *Cache) follow(ctx context.Context, f *flight, r Request, rule Rule, fn 
 	out := f.out
 	if !out.shared || out.result.Entry != nil && !selected(out.result.Entry.selectors, r.Header) {
 		return c.fetchAlone(ctx, r, rule, c.find(r, time.Now()), fn)
+	}
+	if out.recalled {
+		if c.judge(out.result.Entry, r, time.Now()).Status != Hit {
+			return c.Fetch(ctx, r, rule, fn) // others may have what Redis had, but this request asks for a newer one
+		}
+		return out.result, nil
 	}
 	out.result.Rest = nil
 	out.result.collapsed = true
@@ -141,7 +166,7 @@ func (c *Cache) gone(r Request, found Result, f *flight, err error) (Result, err
 
 // standIn is the result with a stale entry in place of a failed fetch (RFC 5861 section 4).
 func (c *Cache) standIn(r Request, stale *Entry) (Result, bool) {
-	if stale == nil || !c.fence.holds(stale.kept.marks) || !selected(stale.selectors, r.Header) ||
+	if stale == nil || !c.trusted() || !c.fence.holds(stale.kept.marks) || !selected(stale.selectors, r.Header) ||
 		!stale.fresh.standsIn(r.Directives, time.Now()) {
 		return Result{}, false
 	}

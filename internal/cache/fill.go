@@ -11,6 +11,7 @@ import (
 type Fill struct {
 	cache     *Cache
 	flight    *flight // nil where nobody may join
+	lease     *lease  // nil where no other replica waits for it, and nothing is put into Redis
 	key       Key
 	scopes    []string
 	stale     *Entry
@@ -38,6 +39,9 @@ func (f *Fill) Validate(h http.Header) {
 func (f *Fill) Sent() bool {
 	marks := f.cache.fence.marks(f.key, f.scopes)
 	f.marks, f.requested = marks, time.Now()
+	if f.lease != nil {
+		f.lease.sent(marks)
+	}
 	if f.flight == nil {
 		return true
 	}
@@ -47,7 +51,7 @@ func (f *Fill) Sent() bool {
 	if f.flight.waiting == 0 && !f.flight.goesOn {
 		return false
 	}
-	f.flight.goesOn = true
+	f.flight.goesOn, f.flight.sent = true, f.requested
 	f.flight.marks = marks
 	return true
 }
@@ -58,7 +62,7 @@ func (c *Cache) complete(a *Answer, fill *Fill, r Request, rule Rule, found Resu
 	result.upstream = a.Status
 	validated := a.Status == http.StatusNotModified && fill.stale != nil
 	if validated {
-		a = fill.stale.freshened(a.Header)
+		a = fill.stale.freshened(a)
 		result.Status = Revalidated
 	}
 	received := time.Now()

@@ -45,6 +45,7 @@ type flight struct {
 	led      bool   // the request that began it still waits: it alone can have the rest of a large body
 	finished bool   // out stands
 	marks    []mark // where the scopes stood when the read began
+	sent     time.Time
 
 	out outcome
 }
@@ -55,6 +56,8 @@ type outcome struct {
 	err    error
 	shared bool   // others than the first may have it (RFC 9111 section 4)
 	stale  *Entry // what may stand in for it
+
+	recalled bool // it came out of Redis
 }
 
 // begin prepares a flight; flights.mu is held. What it returns does the work.
@@ -70,19 +73,42 @@ func (c *Cache) begin(ctx context.Context, r Request, rule Rule, found Result, f
 
 // fly makes the call and hands its outcome to those who wait.
 func (c *Cache) fly(ctx context.Context, f *flight, fill *Fill, r Request, rule Rule, found Result, fn Fetcher) {
-	out := outcome{result: found.withoutEntry(), err: errNoAnswer, shared: true}
-	defer func() {
-		out.stale = found.Entry
-		c.land(f, out)
-	}()
+	out := outcome{result: found.withoutEntry(), err: errNoAnswer, shared: true, stale: found.Entry}
+	defer func() { c.land(f, out) }()
 	timer := time.AfterFunc(c.timeout, func() { f.cancel(context.DeadlineExceeded) })
 	defer timer.Stop()
+	found, lease, recalled := c.recall(ctx, fill, r, found)
+	if recalled {
+		out.result, out.err, out.recalled = found, nil, true
+		return
+	}
+	if lease != nil {
+		defer func() { go lease.finish(out.toKeep()) }() // nobody here waits for Redis
+	}
+	fill.lease, fill.stale = lease, found.Entry
+	out.result, out.stale = found.withoutEntry(), found.Entry
+	c.offerStale(f, found.Entry)
 	answer, err := c.call(ctx, fill, fn)
 	if err != nil {
 		out.err = err
 		return
 	}
 	out = c.complete(answer, fill, r, rule, found)
+}
+
+// toKeep is the entry that goes into Redis, too: what was stored here.
+func (o *outcome) toKeep() *Entry {
+	if !o.result.Stored {
+		return nil
+	}
+	return o.result.Entry
+}
+
+// offerStale says what may stand in for the fetch, for those whose time is over before it ends.
+func (c *Cache) offerStale(f *flight, stale *Entry) {
+	c.flights.mu.Lock()
+	defer c.flights.mu.Unlock()
+	f.out.stale = stale
 }
 
 // land publishes an outcome. The rest of a large body goes to the request that began the fetch, or is closed.

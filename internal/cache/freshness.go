@@ -87,14 +87,17 @@ func (c *Cache) assess(a *Answer, t exchange, rule Rule) (f freshness, reason st
 		initial:  initialAge(a.Header, t, explicit),
 		lifetime: lifetime,
 		validate: control.noCache,
-		strict:   control.revalidate,
+		strict:   control.revalidate || rule.Strict,
 		ifError:  c.staleIfError,
 	}
 	if reason := refusal(a, control, rule, explicit); reason != "" {
 		return f, reason
 	}
-	if !explicit {
+	switch {
+	case !explicit:
 		f.lifetime = rule.TTL
+	case rule.Strict:
+		f.lifetime = min(f.lifetime, rule.TTL)
 	}
 	if control.ifError.said {
 		f.ifError = control.ifError.Duration
@@ -122,34 +125,39 @@ func refusal(a *Answer, control control, rule Rule, explicit bool) string {
 		return detailNoStore
 	case control.private:
 		return detailPrivate
-	case len(a.Header["Set-Cookie"]) > 0:
+	case a.Cookie, len(a.Header["Set-Cookie"]) > 0:
 		return detailSetCookie
 	}
 	return ""
 }
 
-// storedStatus tells whether answers of this status are stored at all. Errors are so only where the rule says it and
-// upstream gives them a lifetime of their own; 401, 403 and 429 speak of the gateway's credential and quota, not of the
-// resource. 206 is a part, 304 an answer to one conditional request.
+// storedStatus tells whether answers of this status are stored at all. Errors are so only where the rule says it; 401,
+// 403 and 429 speak of the gateway's credential and quota, not of the resource. 206 is a part, 304 an answer to one
+// conditional request.
 func storedStatus(status int, control control, rule Rule, explicit bool) bool {
 	switch {
 	case status < 200, status == http.StatusPartialContent, status == http.StatusNotModified:
 		return false
-	case status >= 300 && !explicit:
-		return false
-	case status < 400:
-		return !control.understand || http.StatusText(status) != ""
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusTooManyRequests:
 		return false
+	case status >= 300 && !explicit && !silentlyStored(status):
+		return false
+	case status >= 400 && !rule.Errors:
+		return false
 	default:
-		return rule.Errors && (!control.understand || http.StatusText(status) != "")
+		return !control.understand || http.StatusText(status) != ""
 	}
 }
 
-// silentlyStored are the statuses a rule's lifetime applies to: the successful ones that may be cached without upstream's
-// word (RFC 9110 section 15.1).
+// silentlyStored are the statuses a rule's lifetime applies to: those that may be cached without upstream's word (RFC 9110
+// section 15.1), without the redirects, since where they lead may change with every request.
 func silentlyStored(status int) bool {
-	return status == http.StatusOK || status == http.StatusNonAuthoritativeInfo || status == http.StatusNoContent
+	switch status {
+	case http.StatusOK, http.StatusNonAuthoritativeInfo, http.StatusNoContent,
+		http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusRequestURITooLong, http.StatusNotImplemented:
+		return true
+	}
+	return false
 }
 
 // explicitLifetime is the freshness lifetime upstream gives a shared cache (section 4.2.1).

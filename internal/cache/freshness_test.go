@@ -53,31 +53,38 @@ func TestSection3Storing(t *testing.T) {
 func TestSection3Statuses(t *testing.T) {
 	explicit := []string{"Cache-Control: max-age=10"}
 	rule := cache.Rule{TTL: ten}
-	for status, want := range map[int]struct{ explicit, silent, withErrors bool }{
-		200: {true, true, true},
-		201: {true, false, true},
-		203: {true, true, true},
-		204: {true, true, true},
-		206: {false, false, false},
-		299: {true, false, true},
-		301: {true, false, true},
-		302: {true, false, true},
-		304: {false, false, false},
-		307: {true, false, true},
-		400: {false, false, true},
-		401: {false, false, false},
-		403: {false, false, false},
-		404: {false, false, true},
-		429: {false, false, false},
-		500: {false, false, true},
-		503: {false, false, true},
+	type kept struct{ explicit, silent bool }
+	for status, want := range map[int]struct{ kept, withErrors kept }{
+		200: {kept{true, true}, kept{true, true}},
+		201: {kept{true, false}, kept{true, false}},
+		203: {kept{true, true}, kept{true, true}},
+		204: {kept{true, true}, kept{true, true}},
+		206: {},
+		299: {kept{true, false}, kept{true, false}},
+		301: {kept{true, false}, kept{true, false}},
+		302: {kept{true, false}, kept{true, false}},
+		304: {},
+		307: {kept{true, false}, kept{true, false}},
+		400: {kept{}, kept{true, false}},
+		401: {},
+		403: {},
+		404: {kept{}, kept{true, true}},
+		405: {kept{}, kept{true, true}},
+		410: {kept{}, kept{true, true}},
+		414: {kept{}, kept{true, true}},
+		429: {},
+		500: {kept{}, kept{true, false}},
+		501: {kept{}, kept{true, true}},
+		503: {kept{}, kept{true, false}},
 	} {
-		storing{"explicit", explicit, want.explicit}.run(t, rule, status)
-		storing{"silent", nil, want.silent}.run(t, rule, status)
-		storing{"silent with errors", nil, want.silent}.run(t, cache.Rule{TTL: ten, Errors: true}, status)
-		storing{"explicit with errors", explicit, want.withErrors}.run(t, cache.Rule{TTL: ten, Errors: true}, status)
+		storing{"explicit", explicit, want.kept.explicit}.run(t, rule, status)
+		storing{"silent", nil, want.kept.silent}.run(t, rule, status)
+		storing{"explicit with errors", explicit, want.withErrors.explicit}.run(t, cache.Rule{TTL: ten, Errors: true}, status)
+		storing{"silent with errors", nil, want.withErrors.silent}.run(t, cache.Rule{TTL: ten, Errors: true}, status)
 	}
-	storing{"must-understand", []string{"Cache-Control: max-age=10, must-understand"}, false}.run(t, rule, 299)
+	for _, status := range []int{299, 599} {
+		storing{"must-understand", []string{"Cache-Control: max-age=10, must-understand"}, false}.run(t, cache.Rule{TTL: ten, Errors: true}, status)
+	}
 }
 
 // RFC 9111 section 4.2.1: calculating the freshness lifetime of a shared cache.
@@ -265,4 +272,37 @@ func TestSection521RequestDirectives(t *testing.T) {
 		}
 		time.Sleep(2 * time.Second) // let the fetch end
 	})
+}
+
+// What tools wait on is never older than its rule says: neither upstream's word nor its failure stretches it.
+func TestStrictRule(t *testing.T) {
+	for _, row := range []struct {
+		name, control string
+		wait          time.Duration
+		client        string
+		served        bool
+	}{
+		{"within the rule", "X-Silent: 1", 1900 * time.Millisecond, "", true},
+		{"upstream allows more", "Cache-Control: max-age=60", 2 * time.Second, "", false},
+		{"upstream allows less", "Cache-Control: max-age=1", time.Second, "", false},
+		{"upstream allows stale ones", "Cache-Control: max-age=1, stale-while-revalidate=60, stale-if-error=60", 2 * time.Second, "", false},
+		{"the client accepts stale ones", "X-Silent: 1", 2 * time.Second, "Cache-Control: max-stale", false},
+		{"upstream fails", "X-Silent: 1", 2 * time.Second, "", false},
+	} {
+		bubble(t, row.name, func(t *testing.T) {
+			w := newWorld(t, cache.Config{StaleIfError: time.Hour})
+			w.rule = cache.Rule{TTL: 2 * time.Second, Strict: true}
+			w.upstream = func(n int, _ http.Header) (*cache.Answer, error) {
+				if n > 1 {
+					return nil, errDown
+				}
+				return ok("x", row.control), nil
+			}
+			w.get()
+			time.Sleep(row.wait)
+			if s := w.get(row.client); (s.err == nil) != row.served {
+				t.Errorf("%s, %s later: served = %t, want %t (%s)", row.control, row.wait, s.err == nil, row.served, s.cacheStatus())
+			}
+		})
+	}
 }

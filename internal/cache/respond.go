@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// Respond answers a GET or HEAD request with the result's entry, which must be there: header, Age, Cache-Status, the coding the client
-// accepts, and 304 without a body where the client's validators say that it has it already. It returns the status and
-// the body bytes written; an error means that the client left or the rest of a large body broke off.
+// Respond answers a GET or HEAD request with the result's entry, which must be there: header, Age, Cache-Status, the
+// coding that the client accepts, the part that Range asks for, and 304 without a body where the client's validators say
+// that it has it already. It returns the status and the body bytes written; an error means that the client left or the
+// rest of a large body broke off.
 //
 // Header values are shared between requests: a handler around this one may add to a field but not change its values.
 func (r Result) Respond(w http.ResponseWriter, request *http.Request, now time.Time) (status int, written int64, err error) {
@@ -26,13 +27,19 @@ func (r Result) Respond(w http.ResponseWriter, request *http.Request, now time.T
 		w.WriteHeader(http.StatusNotModified)
 		return http.StatusNotModified, 0, nil
 	}
-	e.write(h, form)
-	r.writeStatus(h, now)
-	w.WriteHeader(e.status)
-	if request.Method == http.MethodHead {
-		return e.status, 0, nil
+	status, body := e.status, form.body
+	if p, some := e.part(request); some && r.Rest == nil {
+		e.writePart(h, p)
+		status, body = http.StatusPartialContent, e.plain.body[p.first:p.last+1]
+	} else {
+		e.write(h, form)
 	}
-	n, err := w.Write(form.body)
+	r.writeStatus(h, now)
+	w.WriteHeader(status)
+	if request.Method == http.MethodHead {
+		return status, 0, nil
+	}
+	n, err := w.Write(body)
 	written = int64(n)
 	if err == nil && r.Rest != nil {
 		var more int64
@@ -40,9 +47,9 @@ func (r Result) Respond(w http.ResponseWriter, request *http.Request, now time.T
 		written += more
 	}
 	if err != nil {
-		return e.status, written, fmt.Errorf("sending the answer: %w", err)
+		return status, written, fmt.Errorf("sending the answer: %w", err)
 	}
-	return e.status, written, nil
+	return status, written, nil
 }
 
 // write sets the header of one form. The value slices have no spare room, so that what is added to them by others goes

@@ -57,7 +57,9 @@ type Class struct {
 
 // Cache is an operation's rule where upstream says nothing about freshness.
 type Cache struct {
-	TTL time.Duration // zero: never stored
+	TTL    time.Duration // zero: never stored
+	Errors bool          // error answers are stored, too
+	Strict bool          // no answer older than TTL is served, whatever upstream says and though it fails
 }
 
 // Operation is one row of the catalogue. It is immutable once loaded.

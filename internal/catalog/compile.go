@@ -72,7 +72,7 @@ func (c *compiling) row(origin int, row *Row) {
 		Touches: row.Touches, Repeat: row.Repeat, BodyTarget: row.BodyTarget, Local: row.Local, Refused: row.Refused,
 	}
 	if row.Cache != nil {
-		op.Cache.TTL = time.Duration(row.Cache.TTL)
+		op.Cache = Cache{TTL: time.Duration(row.Cache.TTL), Errors: row.Cache.Errors, Strict: row.Cache.Strict}
 	}
 	if row.ReadOnlyIf != nil {
 		op.ReadOnlyIf = row.ReadOnlyIf.Field
@@ -193,6 +193,9 @@ func (c *compiling) target(op *Operation, row *Row) {
 func (c *compiling) consistency(row *Row) {
 	if row.Cache != nil && row.Cache.TTL > 0 && (row.Effect != Read || row.Method != http.MethodGet) {
 		c.fault("cache", "only GET operations that read can be cached")
+	}
+	if row.Cache != nil && (row.Cache.Errors || row.Cache.Strict) && row.Cache.TTL <= 0 {
+		c.fault("cache", "nothing of this operation is stored, so errors and strict mean nothing: give ttl as well")
 	}
 	if row.List != NotAList && (row.Effect != Read || row.Method != http.MethodGet) {
 		c.fault("list", "only GET operations that read are narrowed")

@@ -36,7 +36,9 @@ type Row struct {
 
 // RowCache is a row's cache rule.
 type RowCache struct {
-	TTL strictyaml.Duration `yaml:"ttl"` // how long an answer without freshness of its own may be kept; 0s: never stored
+	TTL    strictyaml.Duration `yaml:"ttl"`    // how long an answer without freshness of its own may be kept; 0s: never stored
+	Errors bool                `yaml:"errors"` // store error answers, too: any for as long as upstream says, 404, 405, 410, 414 and 501 else for ttl; left out: none
+	Strict bool                `yaml:"strict"` // never serve an answer older than ttl, whatever upstream says and though it fails; left out: false
 }
 
 // RowReadOnlyIf says which boolean body field makes a call a read, and what it needs then.

@@ -59,13 +59,13 @@ func TestExtraRowAdjustsCacheAndLimit(t *testing.T) {
 	before := load(t).Lookup("v1-list-all-functions")
 	after := load(t, rows(t, `
 - {id: v1-list-all-functions, cache: {ttl: 0s}}
-- {id: v1-get-project, cache: {ttl: 1s}, limit: logs}
+- {id: v1-get-project, cache: {ttl: 1s, errors: true}, limit: logs}
 `)...)
 	if got := after.Lookup("v1-list-all-functions"); got.Cache.TTL != 0 || got.Scope != before.Scope || got.Class.Name != before.Class.Name {
 		t.Errorf("the adjusted row is %+v, want only its cache rule changed", got)
 	}
-	if got := after.Lookup("v1-get-project"); got.Cache.TTL != time.Second || got.Class.Name != "logs" {
-		t.Errorf("the adjusted row is kept %s in class %s", got.Cache.TTL, got.Class.Name)
+	if got := after.Lookup("v1-get-project"); got.Cache != (catalog.Cache{TTL: time.Second, Errors: true}) || got.Class.Name != "logs" {
+		t.Errorf("the adjusted row is kept %+v in class %s", got.Cache, got.Class.Name)
 	}
 }
 
@@ -123,6 +123,8 @@ func TestEveryFaultOfExtraRowsIsReportedAtOnce(t *testing.T) {
 		{`{id: x-24, method: POST, path: "/v3/x", effect: read, read_only_if: {field: a}}`, "read_only_if", "write a read"},
 		{`{id: x-25, method: GET, path: "/v3/y", effect: read, local: true}`, "local", "no answer of its own"},
 		{`{id: x-26, method: GET, path: "/v3/z", effect: read, limit: slow}`, "limit", "is no limit class"},
+		{`{id: x-27, method: GET, path: "/v3/aa", effect: read, cache: {ttl: 0s, errors: true}}`, "cache", "give ttl as well"},
+		{`{id: x-28, method: GET, path: "/v3/ab", effect: read, cache: {ttl: 0s, strict: true}}`, "cache", "give ttl as well"},
 	}
 	var text strings.Builder
 	for _, f := range faults {

@@ -117,6 +117,8 @@ func TestCacheRules(t *testing.T) {
 			}
 		}
 	}
+	equal(t, "operations whose answers are never older than they may be kept", ids(c, func(op *catalog.Operation) bool { return op.Cache.Strict }),
+		"v1-get-postgres-upgrade-status", "v1-get-project", "v1-get-services-health")
 	equal(t, "cached operations that write or carry secrets", ids(c, func(op *catalog.Operation) bool {
 		return op.Cache.TTL > 0 && (op.Effect != catalog.Read || op.Method != "GET" || op.Secret)
 	}))
