@@ -50,6 +50,15 @@ type CLIAnswer struct {
 	Nonce       string `json:"nonce"`        // in hex
 }
 
+// CheckLoginLink reports what is wrong with the parts of a link that "supabase login" shows.
+func CheckLoginLink(sessionID, publicKey string) error {
+	if !isLoginSession(sessionID) {
+		return errors.New("session_id is not an id")
+	}
+	_, err := parsePoint(publicKey)
+	return err
+}
+
 // BeginCLI agrees, in the name of the caller, to the login that the Supabase CLI opened the browser for, and returns the
 // verification code to show. sessionID, publicKey (an uncompressed P-256 point in hex) and tokenName come from the link.
 // The portal must have asked first: the link may have been sent by somebody else, who would get the caller's token if
@@ -91,10 +100,14 @@ func (s *Service) BeginCLI(ctx context.Context, sessionID, publicKey, tokenName 
 }
 
 // PollCLI is the Supabase CLI asking for its token with the code that was typed. It comes without any credential, from
-// the address remote; wrong codes count as failures of that address. The answer is given once.
+// the address remote. Wrong codes count as failures of that address, and one that failed too often is not heard for a
+// while: a code is short enough to be worth guessing at. The answer is given once.
 func (s *Service) PollCLI(ctx context.Context, sessionID, code string, remote netip.Addr) (*CLIAnswer, error) {
+	if err := s.attempts.barred(remote, time.Now()); err != nil {
+		return nil, err
+	}
 	wrong := func(detail string) (*CLIAnswer, error) {
-		return nil, s.slow(refuse(LoginCode, errors.New(detail)), remote, time.Now())
+		return nil, s.attempts.slow(refuse(LoginCode, errors.New(detail)), remote, time.Now())
 	}
 	if !isLoginSession(sessionID) {
 		return wrong("the session is not an id")

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"corp.example/gateway/internal/seal"
 )
 
 // The defaults of Tokens.
@@ -19,10 +21,16 @@ const (
 
 // Config says whom to believe.
 type Config struct {
-	PublicURL string       // where browsers find the gateway, scheme and host; needed where an issuer has a Client
-	Issuers   []Issuer     // who may vouch for callers; none: minted tokens only
-	Tokens    Tokens       // bounds on minted tokens
-	Log       *slog.Logger // hears of trouble no request is waiting for, such as an issuer that is down; nil: nobody does
+	PublicURL string     // where browsers find the gateway, scheme and host; needed where an issuer has a Client
+	Issuers   []Issuer   // who may vouch for callers; none: minted tokens only
+	Tokens    Tokens     // bounds on minted tokens
+	Seal      *seal.Keys // what refresh tokens are kept under; nil: issuers are not asked for any
+
+	// RefreshMembership is how often issuers that gave a refresh token are asked whether its person is still with them;
+	// zero: never, and issuers are not asked for refresh tokens.
+	RefreshMembership time.Duration
+
+	Log *slog.Logger // hears of trouble no request is waiting for, such as an issuer that is down; nil: nobody does
 }
 
 // Issuer is one OpenID Connect issuer.
@@ -39,6 +47,7 @@ type Issuer struct {
 type Client struct {
 	ID     string // client_id; ID tokens from the sign-in must be for it
 	Secret string // client_secret; empty: a public client, which PKCE protects
+	Prompt string // what the issuer is asked to show at each sign-in: consent, login or select_account; empty: what it thinks is needed
 }
 
 // Format prints the client without its secret, whatever the verb.
@@ -51,6 +60,10 @@ func (c Client) MarshalText() ([]byte, error) { return []byte("client " + c.ID),
 type Claims struct {
 	Groups string // list of group names; empty: "groups"
 	Email  string // e-mail address, believed only where "email_verified" is true; empty: "email"
+
+	// OverageUserInfo has groups that a bearer token leaves out because there are too many fetched from the issuer's
+	// userinfo endpoint, with the token itself. False: such a token is refused.
+	OverageUserInfo bool
 }
 
 // Tokens bounds minted tokens.
@@ -118,6 +131,9 @@ func (c Config) Validate() error {
 	}
 	if c.Tokens.MaxAge < 0 {
 		fault("identity.tokens.max_age: %v is negative", c.Tokens.MaxAge)
+	}
+	if c.RefreshMembership < 0 {
+		fault("identity.refresh_membership: %v is negative", c.RefreshMembership)
 	}
 	if c.Tokens.ReauthenticateAfter < 0 {
 		fault("identity.tokens.reauthenticate_after: %v is negative", c.Tokens.ReauthenticateAfter)

@@ -38,6 +38,7 @@ func OwnerKey(issuer, s string) string { return ownerKey(issuer, s) }
 
 const (
 	RefetchAfter    = refetchAfter
+	MaxOverages     = maxOverages
 	RingAge         = ringAge
 	RememberJWT     = rememberJWT
 	RememberToken   = rememberToken

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"corp.example/gateway/internal/clientaddr"
 	"corp.example/gateway/internal/problem"
 )
 
@@ -36,7 +37,7 @@ func (f failure) drained(now time.Time) float64 {
 // add counts one failure and returns how long the address has to wait before a failure is answered plainly again; zero:
 // it may go on.
 func (f *failures) add(remote netip.Addr, now time.Time) time.Duration {
-	address := network(remote)
+	address := clientaddr.Network(remote)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.byAddress == nil {
@@ -71,21 +72,33 @@ func (f *failures) makeRoom(now time.Time) {
 	}
 }
 
-// network returns what is counted as one address.
-func network(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if a.Is6() {
-		if p, err := a.Prefix(64); err == nil {
-			return p.Addr()
-		}
+// over returns how long an address has to wait that has failed too often, without counting another failure; zero: it may
+// go on. It is for what is refused unseen then, since it could be guessed or costs somebody else.
+func (f *failures) over(remote netip.Addr, now time.Time) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	count := f.byAddress[clientaddr.Network(remote)].drained(now)
+	if count < failuresFree {
+		return 0
 	}
-	return a
+	return time.Duration((count - failuresFree + 1) * float64(failureDrain))
 }
 
-// slow turns a refusal into a 429 where the address has failed too often. What was right is never slowed: a correct
-// credential from the same address works all along.
-func (s *Service) slow(refused *problem.Error, remote netip.Addr, now time.Time) *problem.Error {
-	wait := s.failures.add(remote, now)
+// barred is the answer to an attempt that is refused unseen, nil where it may be made.
+func (f *failures) barred(remote netip.Addr, now time.Time) error {
+	wait := f.over(remote, now)
+	if wait == 0 {
+		return nil
+	}
+	p := problem.New(http.StatusTooManyRequests, problem.Guessing, "Too many attempts from your address failed. Wait a little and try again.")
+	p.RetryAfter = wait
+	return p
+}
+
+// slow counts a refusal and turns it into a 429 where the address has failed too often. What was right is never slowed: a
+// correct credential from the same address works all along.
+func (f *failures) slow(refused *problem.Error, remote netip.Addr, now time.Time) *problem.Error {
+	wait := f.add(remote, now)
 	if wait == 0 {
 		return refused
 	}

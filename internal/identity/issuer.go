@@ -2,15 +2,12 @@ package identity
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +15,8 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/sync/singleflight"
+
+	"corp.example/gateway/internal/trust"
 )
 
 const (
@@ -28,9 +27,13 @@ const (
 	// ringAge is when a key set is read again even though it serves: a key that its issuer has withdrawn stops working
 	// after this and rememberJWT together.
 	ringAge = time.Hour
-	// refetchAfter is the least time between two reads of a key set that answered. Tokens signed by a key just rotated in
-	// wait this long at most, and tokens with made-up key ids cost the issuer no more than this.
+	// refetchAfter is what each read of a key set that answered is paid with, after the first few: tokens with made-up key
+	// ids cost the issuer no more than one question in this time.
 	refetchAfter = 10 * time.Second
+	// bearerReads and signInReads are how many reads may follow each other at once: the first one, and another for a key
+	// that is rotated in right after it. Sign-ins have their own, since no stranger can make one fail by emptying it.
+	bearerReads = 2
+	signInReads = 3
 	// Failed reads are repeated after backoffMin, doubling to backoffMax.
 	backoffMin = time.Second
 	backoffMax = time.Minute
@@ -44,11 +47,33 @@ type issuer struct {
 	log    *slog.Logger
 	ring   atomic.Pointer[ring] // nil until the issuer has answered once
 
-	flight singleflight.Group
-	mu     sync.Mutex // guards what follows
-	next   time.Time  // no read before
-	fails  int        // reads that failed in a row
-	broken error      // why the last one did; nil: it did not
+	overages chan struct{} // a place for each question to userinfo
+
+	flight  singleflight.Group
+	mu      sync.Mutex // guards what follows
+	bearers reads      // for tokens that anybody may send
+	signIns reads      // for ID tokens that the issuer itself has just given
+	next    time.Time  // no read before, since the last one failed
+	fails   int        // reads that failed in a row
+	broken  error      // why the last one did; nil: it did not
+}
+
+// reads is a bucket of reads of a key set: one comes back each refetchAfter.
+type reads struct {
+	name string
+	most float64
+	left float64
+	at   time.Time
+}
+
+func newReads(name string, most float64) reads { return reads{name: name, most: most, left: most} }
+
+// allows reports whether there is a read left. It is spent only when the issuer has answered: of failures the backoff
+// takes care.
+func (r *reads) allows(now time.Time) bool {
+	r.left = min(r.most, r.left+float64(now.Sub(r.at))/float64(refetchAfter))
+	r.at = now
+	return r.left >= 1
 }
 
 // ring is what one read of an issuer gave.
@@ -58,27 +83,23 @@ type ring struct {
 	endSession string // where people sign out, "" where it offers that not
 	groupScope bool   // it wants to be asked for groups
 	read       time.Time
+
+	offlineScope bool // it gives refresh tokens to whoever asks for offline_access
 }
 
 func newIssuer(cfg Issuer, log *slog.Logger) (*issuer, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading the CA file of issuer %s: %w", cfg.Name, err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("CA file %s of issuer %s has no certificate in it", cfg.CAFile, cfg.Name)
-		}
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	var err error
+	if transport.TLSClientConfig, err = trust.Client(cfg.CAFile); err != nil {
+		return nil, fmt.Errorf("identity issuer %s: %w", cfg.Name, err)
 	}
-	return &issuer{Issuer: cfg, log: log, client: &http.Client{
-		Transport: bounded{transport},
-		Timeout:   issuerTimeout,
-		// Followed redirects could leave https, and would take the client secret along.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	return &issuer{Issuer: cfg, log: log, overages: make(chan struct{}, maxOverages),
+		bearers: newReads("bearers", bearerReads), signIns: newReads("sign-ins", signInReads), client: &http.Client{
+			Transport: bounded{transport},
+			Timeout:   issuerTimeout,
+			// Followed redirects could leave https, and would take the client secret along.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}}, nil
 }
 
 // bounded is a transport whose answers end with an error past maxIssuerBytes.
@@ -97,34 +118,35 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 func (i *issuer) known(ctx context.Context) (*ring, error) {
 	r := i.ring.Load()
 	if r == nil {
-		return i.refresh(ctx)
+		return i.refresh(ctx, &i.signIns) // nothing to flood yet: until it answers the backoff decides
 	}
 	if time.Since(r.read) > ringAge {
 		// Nobody waits for this one: the old keys serve until the new ones are there.
-		i.flight.DoChan("", i.read)
+		i.flight.DoChan(i.bearers.name, func() (any, error) { return nil, i.read(&i.bearers) })
 	}
 	return r, nil
 }
 
-// refresh asks the issuer again unless it was asked just now, and returns the newest that is known. The error says that
-// the issuer does not answer; what is known may still come with it.
-func (i *issuer) refresh(ctx context.Context) (*ring, error) {
+// refresh asks the issuer again where reads allows it, and returns the newest that is known. The error says that the
+// issuer does not answer; what is known may still come with it.
+func (i *issuer) refresh(ctx context.Context, reads *reads) (*ring, error) {
 	select {
 	case <-ctx.Done():
 		return i.ring.Load(), ctx.Err()
-	case done := <-i.flight.DoChan("", i.read):
+	case done := <-i.flight.DoChan(reads.name, func() (any, error) { return nil, i.read(reads) }):
 		return i.ring.Load(), done.Err
 	}
 }
 
 // read is the one place that talks to discovery and key set. It does not end with the request that caused it, since
 // others wait for the same answer.
-func (i *issuer) read() (any, error) {
+func (i *issuer) read(reads *reads) error {
 	i.mu.Lock()
-	early, broken := time.Now().Before(i.next), i.broken
+	now := time.Now()
+	early, broken := now.Before(i.next) || !reads.allows(now), i.broken
 	i.mu.Unlock()
 	if early {
-		return nil, broken
+		return broken
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), issuerTimeout)
 	defer cancel()
@@ -137,11 +159,12 @@ func (i *issuer) read() (any, error) {
 		i.next = time.Now().Add(min(backoffMax, backoffMin<<min(i.fails, 10)))
 		i.fails++
 		i.log.Warn("the keys of an issuer cannot be read", "issuer", i.Name, "err", i.broken) // backoff keeps this rare
-		return nil, i.broken
+		return i.broken
 	}
-	i.broken, i.fails, i.next = nil, 0, time.Now().Add(refetchAfter)
+	i.broken, i.fails, i.next = nil, 0, time.Time{}
+	reads.left--
 	i.ring.Store(r)
-	return nil, nil
+	return nil
 }
 
 func (i *issuer) fetch(ctx context.Context) (*ring, error) {
@@ -181,6 +204,7 @@ func (i *issuer) fetch(ctx context.Context) (*ring, error) {
 	}
 	for _, scope := range more.Scopes {
 		r.groupScope = r.groupScope || scope == "groups"
+		r.offlineScope = r.offlineScope || scope == oidc.ScopeOfflineAccess
 	}
 	return r, nil
 }

@@ -31,6 +31,30 @@ func TestRotatedKeysAreFound(t *testing.T) {
 	})
 }
 
+// A key that was rotated in right after the keys were read refuses nobody, and no stranger can keep a sign-in from
+// learning of it.
+func TestAKeyRotatedInRightAfterTheKeysWereRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStageAlone(t)
+		s.good(t, s.corp.Token(ada.Subject, audience))
+		rotate := func() {
+			t.Helper()
+			if err := s.corp.RotateKeys(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rotate()
+		s.good(t, s.corp.Token(ada.Subject, audience))
+
+		rotate()
+		for i := range 50 {
+			s.refused(t, s.corp.Token(ada.Subject, audience, idp.Header("kid", fmt.Sprint(i))), identity.BadSignature)
+		}
+		rotate()
+		s.browser().signIn(t, ada)
+	})
+}
+
 // Made-up key ids, and bad signatures under a good one, cost the issuer one question each RefetchAfter.
 func TestKeySetFloodByUnknownKeyIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -23,6 +23,7 @@ const leeway = 30 * time.Second
 // a withdrawn key for as long as no unknown one shows up.
 type keySet struct {
 	issuer      *issuer
+	reads       *reads // what a question to the issuer is taken from
 	payload     []byte // once verified
 	unavailable error  // the issuer could not be asked whether it has a new key
 }
@@ -41,8 +42,8 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 	if k.payload, err = verify(known.keys, signed); err == nil {
 		return k.payload, nil
 	}
-	// Its key may have been rotated in since. The issuer is asked at most once per refetchAfter, whatever arrives here.
-	newer, refreshErr := k.issuer.refresh(ctx)
+	// Its key may have been rotated in since. The issuer is asked as often as reads allows, whatever arrives here.
+	newer, refreshErr := k.issuer.refresh(ctx, k.reads)
 	if newer != known {
 		k.payload, err = verify(newer.keys, signed)
 	}
@@ -70,7 +71,10 @@ func (s *Service) verifyJWT(ctx context.Context, raw string) (*Caller, *Refusal)
 	if !ok {
 		return nil, &Refusal{Reason: UnknownIssuer, Err: fmt.Errorf("iss is %.200q", name)}
 	}
-	token, claims, refusal := iss.verify(ctx, raw, iss.Audience)
+	token, claims, refusal := iss.verify(ctx, raw, iss.Audience, &iss.bearers)
+	if refusal == nil && iss.Claims.OverageUserInfo && iss.groupsLeftOut(claims) {
+		refusal = iss.addOverage(ctx, raw, token.Subject, claims)
+	}
 	if refusal != nil {
 		return nil, refusal
 	}
@@ -103,11 +107,11 @@ func unverifiedIssuer(raw string) (string, error) {
 
 // verify checks signature, issuer, audience and times, in this order, so that what is told about a token is told to
 // somebody who has a genuine one.
-func (i *issuer) verify(ctx context.Context, raw string, audience []string) (*oidc.IDToken, claimSet, *Refusal) {
+func (i *issuer) verify(ctx context.Context, raw string, audience []string, reads *reads) (*oidc.IDToken, claimSet, *Refusal) {
 	refused := func(reason Reason, err error) (*oidc.IDToken, claimSet, *Refusal) {
 		return nil, nil, &Refusal{Reason: reason, Issuer: i.Name, Err: err}
 	}
-	keys := &keySet{issuer: i}
+	keys := &keySet{issuer: i, reads: reads}
 	// Audience and times are checked below: there may be several audiences, and go-oidc has no leeway for "exp" and five
 	// minutes for "nbf".
 	token, err := oidc.NewVerifier(i.URL, keys, &oidc.Config{

@@ -3,6 +3,7 @@ package identity
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"corp.example/gateway/internal/problem"
 )
@@ -71,11 +72,14 @@ var hints = map[Reason]string{
 	BadClaims:      "This token does not say whom it stands for, or not in a form that can be read.",
 	GroupsOverage:  "Your identity provider left your groups out of the token because there are too many. Ask its administrator to send only the groups assigned to this application.",
 	Reauthenticate: "The owner of this token has not signed in for too long: sign in once in the portal under /-/, and it works again.",
-	Suspended:      "The owner of this token may not use this gateway any more.",
+	Suspended:      "The owner of this token may not use this gateway any more: their identity provider no longer vouches for them. If it does again, they sign in once in the portal under /-/.",
 	SignInState:    "This sign-in was not begun in this browser, is too old, or was already used. Begin again.",
 	LoginCode:      "The verification code is wrong or too old. Check it, or run supabase login again.",
 	SignInRefused:  "The identity provider did not sign you in. Begin again, or ask its administrator.",
 }
+
+// retryUnavailable is when to ask again where the state or an issuer did not answer: most such outages are hiccups.
+const retryUnavailable = time.Second
 
 // refuse makes the answer for a refused credential: 401, or 503 where it could not be judged.
 func refuse(reason Reason, detail error) *problem.Error {
@@ -84,8 +88,10 @@ func refuse(reason Reason, detail error) *problem.Error {
 
 func (r *Refusal) problem() *problem.Error {
 	if r.Reason == Unavailable {
-		return problem.New(http.StatusServiceUnavailable, problem.IdentityUnavailable,
+		p := problem.New(http.StatusServiceUnavailable, problem.IdentityUnavailable,
 			"Who is asking cannot be checked at the moment. Try again shortly.").Because(r)
+		p.RetryAfter = retryUnavailable
+		return p
 	}
 	p := problem.New(http.StatusUnauthorized, problem.Unauthenticated, "%s", hints[r.Reason]).Because(r)
 	challenge := "Bearer" // RFC 6750 section 3.1: no error code where no credential was sent

@@ -40,8 +40,8 @@ func (s *Service) signInCipher(ctx context.Context) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// seal encrypts a value for a cookie of the given name.
-func seal(c cipher.AEAD, name string, value any) (string, error) {
+// sealCookie encrypts a value for a cookie of the given name.
+func sealCookie(c cipher.AEAD, name string, value any) (string, error) {
 	plain, err := json.Marshal(value)
 	if err != nil {
 		return "", fmt.Errorf("sealing cookie %s: %w", name, err)
@@ -51,8 +51,8 @@ func seal(c cipher.AEAD, name string, value any) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(c.Seal(nonce, nonce, plain, []byte(name))), nil
 }
 
-// unseal is the reverse of seal. It fails for everything seal did not make under the same name.
-func unseal(c cipher.AEAD, name, sealed string, into any) error {
+// unsealCookie is the reverse of sealCookie. It fails for everything sealCookie did not make under the same name.
+func unsealCookie(c cipher.AEAD, name, sealed string, into any) error {
 	raw, err := base64.RawURLEncoding.DecodeString(sealed)
 	if err != nil || len(raw) < c.NonceSize() {
 		return errors.New("cookie is not sealed")

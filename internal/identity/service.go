@@ -22,6 +22,8 @@ const (
 	tableSignIns  = "signins"      // hash of a used state → nothing
 	tableLogins   = "cli_logins"   // hash of the CLI's session id → loginRecord
 	tableKeys     = "keys"         // name → key made at first use
+	tableRefresh  = "refresh"      // issuer and subject → sealed refreshRecord
+	tableLeases   = "leases"       // work that one replica does at a time → nothing
 )
 
 // Service answers who is asking. It is safe for concurrent use.
@@ -32,7 +34,8 @@ type Service struct {
 	byName   map[string]*issuer
 	jwts     *rememberedJWTs
 	minted   *rememberedTokens
-	failures failures
+	failures failures // of bearers
+	attempts failures // at verification codes and sign-ins
 	uses     *uses
 	cookies  cookies
 	close    func()
@@ -94,15 +97,11 @@ func (s *Service) Authenticate(ctx context.Context, authorization []string, remo
 		if len(authorization) == 0 { // nothing was guessed
 			return nil, refused
 		}
-		return nil, s.slow(refused, remote, now)
+		return nil, s.failures.slow(refused, remote, now)
 	}
 	hash := hashOf(token)
 	minted := looksMinted(token)
-	if minted {
-		if caller := s.minted.get(hash, remote, now, s.uses); caller != nil {
-			return caller, nil
-		}
-	} else if caller := s.jwts.get(hash, now); caller != nil {
+	if caller := s.remembered(hash, minted, remote, now); caller != nil {
 		return caller, nil
 	}
 	caller, refusal := s.verify(ctx, token, hash, minted, remote)
@@ -112,7 +111,19 @@ func (s *Service) Authenticate(ctx context.Context, authorization []string, remo
 	if refusal.Reason == Unavailable { // nobody knows whether it was wrong
 		return nil, refusal.problem()
 	}
-	return nil, s.slow(refusal.problem(), remote, now)
+	return nil, s.failures.slow(refusal.problem(), remote, now)
+}
+
+// remembered returns the caller of a credential that was good before. A minted token's word is taken only while a
+// revocation would be heard of: otherwise the store is asked at each use.
+func (s *Service) remembered(hash tokenHash, minted bool, remote netip.Addr, now time.Time) *Caller {
+	switch {
+	case !minted:
+		return s.jwts.get(hash, now)
+	case s.store.Hearing():
+		return s.minted.get(hash, remote, now, s.uses)
+	}
+	return nil
 }
 
 // verify judges a credential that is not remembered, and remembers it where it is good.
@@ -127,7 +138,11 @@ func (s *Service) verify(ctx context.Context, token string, hash tokenHash, mint
 	if refusal != nil {
 		return nil, refusal
 	}
-	return s.jwts.put(hash, caller, len(token)), nil
+	size := len(token)
+	for _, group := range caller.Groups { // they need not have been in it
+		size += len(group)
+	}
+	return s.jwts.put(hash, caller, size), nil
 }
 
 // issuerFor returns an issuer that people may sign in through. An empty name means the only one there is.

@@ -152,16 +152,17 @@ func (s *Session) CheckCSRF(token string) error {
 // have to be kept for that; it may therefore ask the person to confirm.
 func (s *Service) End(w http.ResponseWriter, r *http.Request) (string, error) {
 	value := s.cookies.session.get(r)
-	s.cookies.session.clear(w)
 	if value == "" {
+		s.cookies.session.clear(w)
 		return home, nil
 	}
 	raw, err := s.store.Take(r.Context(), tableSessions, hashOf(value).String())
-	if errors.Is(err, state.ErrNotFound) {
-		return home, nil
+	if err != nil && !errors.Is(err, state.ErrNotFound) {
+		return "", unavailable("ending the session", err) // the cookie stays: without it nobody could end it later
 	}
+	s.cookies.session.clear(w)
 	if err != nil {
-		return "", unavailable("ending the session", err)
+		return home, nil
 	}
 	var record sessionRecord
 	if err := json.Unmarshal(raw, &record); err != nil {

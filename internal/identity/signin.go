@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -60,36 +61,50 @@ func (s *Service) Begin(w http.ResponseWriter, r *http.Request, issuerName, retu
 		Issuer: iss.Name, State: rand.Text(), Nonce: rand.Text(), Verifier: oauth2.GenerateVerifier(),
 		ReturnTo: safeReturn(returnTo), Expires: time.Now().Add(signInTime),
 	}
-	sealed, err := seal(box, s.cookies.signIn.name, p)
+	sealed, err := sealCookie(box, s.cookies.signIn.name, p)
 	if err != nil {
 		return "", err
 	}
 	s.cookies.signIn.set(w, sealed, signInTime)
-	return s.oauth(iss, ring).AuthCodeURL(p.State, oidc.Nonce(p.Nonce), oauth2.S256ChallengeOption(p.Verifier)), nil
+	options := []oauth2.AuthCodeOption{oidc.Nonce(p.Nonce), oauth2.S256ChallengeOption(p.Verifier)}
+	if iss.Client.Prompt != "" {
+		options = append(options, oauth2.SetAuthURLParam("prompt", iss.Client.Prompt))
+	}
+	return s.oauth(iss, ring).AuthCodeURL(p.State, options...), nil
 }
 
-// Complete ends a sign-in where the identity provider has sent the browser back to CallbackPath: it checks everything,
-// starts a new session and returns the path to go to.
-func (s *Service) Complete(w http.ResponseWriter, r *http.Request) (returnTo string, err error) {
+// Complete ends a sign-in where the identity provider has sent the browser, at the address remote, back to CallbackPath:
+// it checks everything, starts a new session and returns the path to go to.
+func (s *Service) Complete(w http.ResponseWriter, r *http.Request, remote netip.Addr) (returnTo string, err error) {
 	p, refusal := s.signInOf(r)
 	s.cookies.signIn.clear(w) // whatever comes of it: one try
 	if refusal != nil {
 		return "", refusal.problem()
 	}
+	// From here on each try costs the issuer a question.
+	if err := s.attempts.barred(remote, time.Now()); err != nil {
+		return "", err
+	}
 	iss, err := s.issuerFor(p.Issuer)
 	if err != nil { // reconfigured meanwhile
 		return "", refuse(SignInState, err)
 	}
-	caller, refusal := s.exchange(r.Context(), iss, p, r.URL.Query())
+	caller, refreshToken, refusal := s.exchange(r.Context(), iss, p, r.URL.Query())
 	if refusal == nil {
 		refusal = s.useUp(r.Context(), p)
 	}
 	if refusal != nil {
 		refusal.Issuer = iss.Name
-		return "", refusal.problem()
+		if refusal.Reason == Unavailable {
+			return "", refusal.problem()
+		}
+		return "", s.attempts.slow(refusal.problem(), remote, time.Now())
 	}
 	if err := s.prove(r.Context(), caller, time.Now()); err != nil {
 		return "", unavailable("recording the sign-in", err)
+	}
+	if err := s.keepRefreshToken(r.Context(), caller, refreshToken); err != nil {
+		return "", unavailable("keeping the refresh token", err)
 	}
 	if err := s.startSession(w, r, caller); err != nil {
 		return "", unavailable("starting the session", err)
@@ -107,7 +122,7 @@ func (s *Service) signInOf(r *http.Request) (*signIn, *Refusal) {
 		return nil, &Refusal{Reason: Unavailable, Err: err}
 	}
 	var p signIn
-	if err := unseal(box, s.cookies.signIn.name, s.cookies.signIn.get(r), &p); err != nil {
+	if err := unsealCookie(box, s.cookies.signIn.name, s.cookies.signIn.get(r), &p); err != nil {
 		return refused("no sign-in was begun in this browser")
 	}
 	query := r.URL.Query()
@@ -133,42 +148,46 @@ func (s *Service) useUp(ctx context.Context, p *signIn) *Refusal {
 	return nil
 }
 
-// exchange trades the code for tokens and returns who they speak of.
-func (s *Service) exchange(ctx context.Context, iss *issuer, p *signIn, query url.Values) (*Caller, *Refusal) {
+// exchange trades the code for tokens and returns who they speak of, and the refresh token where one came.
+func (s *Service) exchange(ctx context.Context, iss *issuer, p *signIn, query url.Values) (*Caller, string, *Refusal) {
+	refused := func(reason Reason, err error) (*Caller, string, *Refusal) {
+		return nil, "", &Refusal{Reason: reason, Err: err}
+	}
 	ring, err := iss.known(ctx)
 	if ring == nil {
-		return nil, &Refusal{Reason: Unavailable, Err: err}
+		return refused(Unavailable, err)
 	}
 	code := query.Get("code")
 	switch {
 	case query.Has("error"):
-		return nil, &Refusal{Reason: SignInRefused, Err: fmt.Errorf("it answered %.100q", query.Get("error"))}
+		return refused(SignInRefused, fmt.Errorf("it answered %.100q", query.Get("error")))
 	case query.Has("iss") && query.Get("iss") != iss.URL: // RFC 9207: an answer of another issuer, mixed up
-		return nil, &Refusal{Reason: SignInState, Err: errors.New("answered by another issuer")}
+		return refused(SignInState, errors.New("answered by another issuer"))
 	case len(query["code"]) != 1 || code == "":
-		return nil, &Refusal{Reason: SignInState, Err: errors.New("not exactly one code")}
+		return refused(SignInState, errors.New("not exactly one code"))
 	}
 	ctx, cancel := context.WithTimeout(oidc.ClientContext(ctx, iss.client), issuerTimeout)
 	defer cancel()
 	tokens, err := s.oauth(iss, ring).Exchange(ctx, code, oauth2.VerifierOption(p.Verifier))
 	if err != nil {
-		return nil, exchangeRefusal(err)
+		return nil, "", exchangeRefusal(err)
 	}
 	raw, _ := tokens.Extra("id_token").(string)
 	if raw == "" || len(raw) > maxIDTokenBytes {
-		return nil, &Refusal{Reason: SignInRefused, Err: errors.New("no ID token came with the code")}
+		return refused(SignInRefused, errors.New("no ID token came with the code"))
 	}
-	token, claims, refusal := iss.verify(ctx, raw, []string{iss.Client.ID})
+	token, claims, refusal := iss.verify(ctx, raw, []string{iss.Client.ID}, &iss.signIns)
 	if refusal != nil {
-		return nil, refusal
+		return nil, "", refusal
 	}
 	if subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(p.Nonce)) != 1 {
-		return nil, &Refusal{Reason: SignInState, Err: errors.New("the ID token has another nonce")}
+		return refused(SignInState, errors.New("the ID token has another nonce"))
 	}
 	if err := iss.addUserInfo(ctx, ring, tokens, token.Subject, claims); err != nil {
-		return nil, &Refusal{Reason: Unavailable, Err: err}
+		return refused(Unavailable, err)
 	}
-	return iss.caller(token.Subject, claims)
+	caller, refusal := iss.caller(token.Subject, claims)
+	return caller, tokens.RefreshToken, refusal
 }
 
 // exchangeRefusal tells a code that the issuer does not take from an issuer that does not answer. The text holds the
@@ -182,42 +201,13 @@ func exchangeRefusal(err error) *Refusal {
 	return &Refusal{Reason: Unavailable, Err: errors.New("exchanging the code: the issuer did not answer as it should")}
 }
 
-// addUserInfo asks the issuer's userinfo endpoint for what the ID token lacks: many issuers keep e-mail and groups out of
-// it (OpenID Connect Core section 5.4). Nothing the ID token says is replaced.
-func (i *issuer) addUserInfo(ctx context.Context, ring *ring, tokens *oauth2.Token, subject string, claims claimSet) error {
-	_, hasGroups := claims[i.Claims.Groups]
-	_, hasEmail := claims[i.Claims.Email]
-	if hasGroups && hasEmail || checkEndpoint(ring.provider.UserInfoEndpoint()) != nil {
-		return nil
-	}
-	info, err := ring.provider.UserInfo(ctx, oauth2.StaticTokenSource(tokens))
-	if err != nil {
-		return fmt.Errorf("userinfo: %s", brief(err))
-	}
-	if info.Subject != subject { // section 5.3.2: must be checked
-		return errors.New("userinfo is about another subject")
-	}
-	var more claimSet
-	if err := info.Claims(&more); err != nil {
-		return fmt.Errorf("userinfo: %s", brief(err))
-	}
-	if hasEmail {
-		delete(more, "email_verified") // it speaks of its own address
-	} else {
-		delete(claims, "email_verified")
-	}
-	for name, value := range more {
-		if _, present := claims[name]; !present {
-			claims[name] = value
-		}
-	}
-	return nil
-}
-
 func (s *Service) oauth(iss *issuer, ring *ring) *oauth2.Config {
 	scopes := []string{oidc.ScopeOpenID, "profile", "email"}
 	if ring.groupScope {
 		scopes = append(scopes, "groups")
+	}
+	if ring.offlineScope && s.refreshes() {
+		scopes = append(scopes, oidc.ScopeOfflineAccess)
 	}
 	return &oauth2.Config{
 		ClientID: iss.Client.ID, ClientSecret: iss.Client.Secret, Endpoint: ring.provider.Endpoint(), Scopes: scopes,

@@ -79,7 +79,7 @@ func (b *browser) atProvider(t testing.TB, at *url.URL, person idp.Person) *url.
 func (b *browser) complete(t testing.TB, back *url.URL) (string, error) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	to, err := b.s.Complete(w, b.ask(t, back.RequestURI()))
+	to, err := b.s.Complete(w, b.ask(t, back.RequestURI()), home)
 	b.keep(w)
 	return to, err
 }

@@ -136,7 +136,8 @@ func instead(next http.Handler, path string, answer http.HandlerFunc) http.Handl
 // troubled is a store that can be out of order, can do something in the middle of a read, and counts writes.
 type troubled struct {
 	state.Store
-	broken  error
+	broken  error // reads and writes nothing
+	failing error // writes nothing
 	reading func(table string)
 
 	mu       sync.Mutex
@@ -156,10 +157,20 @@ func (s *troubled) Get(ctx context.Context, table, key string) ([]byte, error) {
 }
 
 func (s *troubled) Put(ctx context.Context, table, key string, value []byte, expires time.Time) error {
+	if s.failing != nil {
+		return s.failing
+	}
 	s.mu.Lock()
 	s.puts[table]++
 	s.mu.Unlock()
 	return s.Store.Put(ctx, table, key, value, expires)
+}
+
+func (s *troubled) Create(ctx context.Context, table, key string, value []byte, expires time.Time) error {
+	if s.failing != nil {
+		return s.failing
+	}
+	return s.Store.Create(ctx, table, key, value, expires)
 }
 
 func (s *troubled) Watch(table string, fn func(key string)) {

@@ -47,7 +47,7 @@ type TokenInfo struct {
 	Limits   Restriction `json:"limits"`
 	Created  time.Time   `json:"created"`
 	Expires  time.Time   `json:"expires"`
-	LastUsed time.Time   `json:"last_used,omitzero"` // zero: never; exact to some minutes
+	LastUsed time.Time   `json:"last_used,omitzero"` // zero: never; exact to some seconds
 
 	// LastUsedFrom is the address of that use; zero: not known.
 	LastUsedFrom netip.Addr `json:"last_used_from,omitzero"`

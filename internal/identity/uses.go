@@ -15,31 +15,34 @@ import (
 )
 
 const (
-	// useEvery is how exact the last use is. People look at it in days.
-	useEvery = time.Minute
+	// flushEvery is how soon the use of a token that was idle shows.
+	flushEvery = time.Second
+	// useEvery is the least time between two writes of one token: a busy one's last use is exact to that.
+	useEvery = 10 * time.Second
 	// flushTogether is how many uses are written at the same time; the embedded store makes one fsync of those.
 	flushTogether = 32
 	// flushTimeout bounds one flush, also the last one at shut-down.
 	flushTimeout = 10 * time.Second
 )
 
-// use is when a remembered token was last noted, in seconds since 1970.
-type use struct{ noted atomic.Int64 }
+// use is when a remembered token was last noted and written, in seconds since 1970.
+type use struct{ noted, written atomic.Int64 }
 
-// uses records when tokens were used without a write per request: the first use in each minute is noted in memory, and
-// what was noted is written once a minute.
+// uses records when tokens were used without a write per request: the last use in each second is noted in memory, and
+// what was noted is written in batches.
 type uses struct {
 	store state.Store
 	log   *slog.Logger
 
 	mu      sync.Mutex
-	pending map[tokenID]usePending // one per token at most, emptied each minute
+	pending map[tokenID]usePending // one per token in use; left within useEvery
 
 	quit chan struct{}
 	done sync.WaitGroup
 }
 
 type usePending struct {
+	use         *use
 	at, expires time.Time
 	from        netip.Addr // zero: not known
 }
@@ -64,14 +67,14 @@ func parseLastUse(value []byte) (at time.Time, from netip.Addr) {
 func startUses(store state.Store, log *slog.Logger) *uses {
 	u := &uses{store: store, log: log, pending: make(map[tokenID]usePending), quit: make(chan struct{})}
 	u.done.Go(func() {
-		tick := time.NewTicker(useEvery)
+		tick := time.NewTicker(flushEvery)
 		defer tick.Stop()
 		for {
 			select {
-			case <-tick.C:
-				u.flush()
+			case now := <-tick.C:
+				u.flush(u.due(now.Add(-useEvery)))
 			case <-u.quit:
-				u.flush()
+				u.flush(u.due(time.Now()))
 				return
 			}
 		}
@@ -85,29 +88,42 @@ func (u *uses) stop() {
 	u.done.Wait()
 }
 
-// note is on the way of every request: for all but the first in a minute it is one atomic load.
+// note is on the way of every request: for all but the first in a second it is one atomic load.
 func (u *uses) note(one *use, id tokenID, from netip.Addr, expires, now time.Time) {
 	seconds := now.Unix()
 	last := one.noted.Load()
-	if seconds-last < int64(useEvery/time.Second) || !one.noted.CompareAndSwap(last, seconds) {
+	if seconds <= last || !one.noted.CompareAndSwap(last, seconds) {
 		return
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.pending[id] = usePending{now, expires, from.Unmap().WithZone("")}
+	u.pending[id] = usePending{one, now, expires, from.Unmap().WithZone("")}
 }
 
-func (u *uses) flush() {
+// due takes out what is noted of the tokens that were not written since the given time.
+func (u *uses) due(since time.Time) map[tokenID]usePending {
 	u.mu.Lock()
-	pending := u.pending
-	u.pending = make(map[tokenID]usePending)
-	u.mu.Unlock()
+	defer u.mu.Unlock()
+	due := make(map[tokenID]usePending)
+	for id, p := range u.pending {
+		if p.use.written.Load() <= since.Unix() {
+			due[id] = p
+			delete(u.pending, id)
+		}
+	}
+	return due
+}
 
+func (u *uses) flush(due map[tokenID]usePending) {
+	if len(due) == 0 {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 	defer cancel()
 	var group errgroup.Group
 	group.SetLimit(flushTogether)
-	for id, p := range pending {
+	for id, p := range due {
+		p.use.written.Store(p.at.Unix())
 		group.Go(func() error {
 			return u.store.Put(ctx, tableUses, id.String(), p.lastUse(), p.expires)
 		})

@@ -141,6 +141,9 @@ func (r *Remote) Delete(ctx context.Context, table, key string) error {
 // Watch implements Store, for writes made through this Remote.
 func (r *Remote) Watch(table string, fn func(key string)) { r.watchers.add(table, fn) }
 
+// Hearing implements Store: the service's own writes are not heard of here.
+func (r *Remote) Hearing() bool { return false }
+
 // Scan implements Store.
 func (r *Remote) Scan(ctx context.Context, table string, fn func(key string, value []byte) error) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://control/scan/"+url.PathEscape(table), nil)

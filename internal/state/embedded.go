@@ -177,6 +177,9 @@ func (e *Embedded) Scan(ctx context.Context, table string, fn func(key string, v
 // Watch implements Store.
 func (e *Embedded) Watch(table string, fn func(key string)) { e.watchers.add(table, fn) }
 
+// Hearing implements Store: every write to the file is made by this process.
+func (e *Embedded) Hearing() bool { return true }
+
 // write changes one table and tells its watchers. Concurrent writes share one fsync, so change may run more than once.
 func (e *Embedded) write(table, key string, change func(*bolt.Bucket) error) error {
 	err := e.db.Batch(func(tx *bolt.Tx) error {

@@ -1,9 +1,10 @@
 // Package state keeps what must survive a restart: tokens, sessions, the people behind them. It is a small store of
-// tables with string keys, opaque values and expiry.
+// tables with string keys, opaque values and expiry: in a file of one gateway, or in the Redis that several share.
 //
-// Invariants: an expired value is never handed out; a write has reached the disk when its call returns; every watcher of
-// a table has been told of a write before its call returns, also when another process made it through the control
-// socket. The package does not encrypt and does not know what it stores: callers keep hashes here, not secrets.
+// Invariants: an expired value is never handed out; a write has reached the disk, or Redis, when its call returns; the
+// writer's own watchers of a table have been told of a write by then, those of other processes on a file as well, and
+// those of other replicas on Redis within a second, or they know that they do not hear. The package does not encrypt and
+// does not know what it stores: callers keep hashes here, not secrets.
 package state
 
 import (
@@ -26,7 +27,7 @@ var (
 	ErrExists   = errors.New("already exists")
 )
 
-// Store is what every kind of state offers: Embedded in one process, Remote beside it, and a shared one for replicas.
+// Store is what every kind of state offers: Embedded in one process, Remote beside it, and Shared for replicas.
 //
 // A zero expires means never. Values handed out belong to the caller, values handed in are copied. All methods may be
 // called concurrently.
@@ -48,6 +49,9 @@ type Store interface {
 	// Watch has fn called after every write to the table, with the key written. An empty key says that changes may have
 	// been missed, so everything remembered of the table must be forgotten. fn must be quick and must not write.
 	Watch(table string, fn func(key string))
+	// Hearing reports whether the watchers have been told of every write made more than a second ago, wherever it was
+	// made. While it is false, nothing remembered of a table may be relied on.
+	Hearing() bool
 }
 
 // checkName refuses what no table or key may be.

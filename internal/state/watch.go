@@ -26,3 +26,14 @@ func (w *watchers) tell(table, key string) {
 		fn(key)
 	}
 }
+
+// tellAll runs every watcher with an empty key: changes to any table may have been missed.
+func (w *watchers) tellAll() {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	for _, fns := range w.byTable {
+		for _, fn := range fns {
+			fn("")
+		}
+	}
+}

@@ -64,6 +64,7 @@ func accessibility(t *testing.T, s *stage) {
 		pathWith("/-/access", "path", "/v1/projects/"+sandbox.Payments),
 		pathWith("/-/access", "path", "/v1/projects/"+sandbox.FieldApp, "method", "DELETE"),
 		pathWith("/-/access", "path", "no path"),
+		pathWith("/-/access", "project", sandbox.Payments),
 		pathWith("/-/audit", "status", "no status"),
 		pathWith("/-/audit", "since", "2001-01-01", "until", "2001-01-02"), // nothing fits
 		"/-/nothing",

@@ -44,44 +44,78 @@ func (c cli) projectsList(t *testing.T) (output string, well bool) {
 	return string(printed), err == nil
 }
 
-// supabaseLogin is the CLI's own login from end to end, and the end of the token it leaves.
-func supabaseLogin(t *testing.T, s *stage) {
-	c, b := newCLI(t, s), s.as(t, "ada")
-	terminal := harness.StartTerminal(t, c.home, c.environment, "node "+supabaseCLI+" login --no-browser --name ada-laptop")
-	link := terminal.Await(`https?://\S+/cli/login\?\S+&public_key=[0-9a-f]{130}`)
-
-	// CLI 3.1 knows the dashboards of its built-in profiles only and names Supabase's for every other, so the link's path
-	// is opened at the gateway, as its first page says.
-	b.open(link[strings.Index(link, "/cli/login?"):])
+// login runs "supabase login" to the link it shows, has it agreed to, and returns the token that the CLI keeps. follow
+// leads a browser that is signed in from the link to the page that asks.
+func (c cli) login(b *tab, name string, follow func(link string)) (secret, link, code string) {
+	t := b.t
+	t.Helper()
+	terminal := harness.StartTerminal(t, c.home, c.environment, "node "+supabaseCLI+" login --no-browser --name "+name)
+	link = terminal.Await(`https?://\S+/cli/login\?\S+&public_key=[0-9a-f]{130}`)
+	follow(link)
 	b.wants("Sign in the Supabase CLI?", "If you came here by a link in a message, stop")
 	b.press("It was me: show the code")
-	code := do(b, chromedp.Text(chromedp.ID("code")))
+	code = do(b, chromedp.Text(chromedp.ID("code")))
 	terminal.Enter(code)
 	terminal.Await("You are now logged in")
 	terminal.End()
-
 	stored, err := os.ReadFile(filepath.Join(c.home, ".supabase", "access-token"))
-	secret := strings.TrimSpace(string(stored))
+	secret = strings.TrimSpace(string(stored))
 	if err != nil || !tokenForm.MatchString(secret) {
 		t.Fatalf("the CLI keeps %q, %v, want a token", secret, err)
 	}
+	return secret, link, code
+}
+
+// supabaseLogin is the CLI's own login from end to end, and the end of the token it leaves.
+func supabaseLogin(t *testing.T, s *stage) {
+	c, b := newCLI(t, s), s.as(t, "ada")
+	secret, link, code := c.login(b, "ada-laptop", func(link string) { b.open(link[strings.Index(link, "/cli/login?"):]) })
 	if got := s.Get(secret, "/v1/profile"); !strings.Contains(got.Text, "ada@acme.example") {
 		t.Errorf("the CLI's token is not Ada's: %s", got.Text)
 	}
+	c.worksUntilRevoked(b, secret, "ada-laptop")
+	s.loginIsUsedUp(t, link, code, secret)
+}
+
+// supabaseLoginByLink gives the portal the link as CLI 3.1 shows it: it knows the dashboards of its built-in profiles only
+// and names Supabase's for every other. Nothing of it needs scripts.
+func supabaseLoginByLink(t *testing.T, s *stage) {
+	c, b := newCLI(t, s), s.as(t, "ada")
+	b.scripts(false)
+	defer b.scripts(true)
+	secret, _, _ := c.login(b, "ada-desktop", func(link string) {
+		if !strings.HasPrefix(link, "https://supabase.com/dashboard/cli/login?") {
+			t.Logf("the CLI shows %s", link) // a later one may know better
+		}
+		b.open("/-/")
+		b.press("Sign in the CLI with the link it shows")
+		b.fill("The link that the CLI shows", strings.TrimSuffix(link, link[len(link)-5:]))
+		if status := b.press("Go on"); status != http.StatusBadRequest {
+			t.Errorf("a link that was cut off: status %d, want 400", status)
+		}
+		b.wants("This is not the link that supabase login shows")
+		b.fill("The link that the CLI shows", link)
+		b.press("Go on")
+	})
+	c.worksUntilRevoked(b, secret, "ada-desktop")
+}
+
+// worksUntilRevoked lists the projects with the CLI's token, and again after it was revoked in the portal.
+func (c cli) worksUntilRevoked(b *tab, secret, name string) {
+	t := b.t
+	t.Helper()
 	for range 2 { // the second is answered from the cache
 		if output, well := c.projectsList(t); !well || !strings.Contains(output, sandbox.Payments) {
 			t.Fatalf("supabase projects list after the login:\n%s", output)
 		}
 	}
-
-	b.revoke("ada-laptop")
-	if got := s.Get(secret, "/v1/projects"); got.StatusCode != http.StatusUnauthorized {
+	b.revoke(name)
+	if got := b.stage.Get(secret, "/v1/projects"); got.StatusCode != http.StatusUnauthorized {
 		t.Errorf("right after the revocation: status %d, want 401, also for what is cached", got.StatusCode)
 	}
 	if output, well := c.projectsList(t); well || strings.Contains(output, sandbox.Payments) {
 		t.Errorf("supabase projects list after the revocation:\n%s", output)
 	}
-	s.loginIsUsedUp(t, link, code, secret)
 }
 
 // loginIsUsedUp checks that link and code are worth nothing any more, and that no secret of the login is in the log.

@@ -152,13 +152,15 @@ func hostileNames(t *testing.T, s *stage) {
 	b.press("Yes, revoke it now")
 }
 
-// fitsPhone checks that nothing makes the page wider than a phone.
+// fitsPhone checks that nothing makes the page wider than a phone, nor stands outside a part that scrolls sideways.
 func (b *tab) fitsPhone() {
 	b.t.Helper()
 	b.phone()
 	defer b.desktop()
 	widest := eval[string](b, `(() => {
 		const width = document.scrollingElement.scrollWidth;
+		const cut = [...document.querySelectorAll(".scroll, pre")].filter(e => e.scrollWidth > e.clientWidth);
+		if (cut.length > 0) return cut.length + " parts are cut: " + cut[0].innerText;
 		if (width <= innerWidth && innerWidth === 375) return "";
 		const wide = [...document.querySelectorAll("body *")].filter(e => e.getBoundingClientRect().right > 375).slice(0, 5);
 		return width + " pixels in " + innerWidth + ": " + wide.map(e => e.tagName + "." + e.className).join(", ");

@@ -61,7 +61,8 @@ func TestPortal(t *testing.T) {
 		{"nobody sees what is others'", nothingOfOthers},
 		{"the quota page keeps itself fresh", quotaStaysFresh},
 		{"supabase login", supabaseLogin},
-		{"a new key of the provider is learnt", newKey},
+		{"supabase login by the link it shows", supabaseLoginByLink},
+		{"a new key of the provider is learnt at once", newKey},
 		{"signing in leads back to where one was going", signInReturns},
 		{"forms sent from other origins are refused", foreignForms},
 		{"names full of markup stay text", hostileNames},
@@ -89,8 +90,8 @@ func needBrowser(t *testing.T) {
 	harness.Need(t, []string{"chromium", "node", "script"}, []string{supabaseCLI, axeSource, installed("oidc-provider/package.json")})
 }
 
-// newBrowser starts Chromium with a profile of its own. Each tab has its own cookies.
-func newBrowser(t *testing.T) context.Context {
+// newBrowser starts Chromium with a profile of its own, and more options. Each tab has its own cookies.
+func newBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath("chromium"),
@@ -99,7 +100,7 @@ func newBrowser(t *testing.T) context.Context {
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
 	)
-	ctx, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	ctx, stop := chromedp.NewExecAllocator(context.Background(), append(options, more...)...)
 	t.Cleanup(stop)
 	ctx, closeBrowser := chromedp.NewContext(ctx)
 	t.Cleanup(closeBrowser)

@@ -128,6 +128,7 @@ func (b *tab) seesNone(traces []string, token, request string) {
 		"/-/audit?who=bob":           http.StatusOK,
 		"/-/audit?project=elsewhere": http.StatusOK,
 		"/-/access?path=/v1/projects/" + sandbox.Storefront: http.StatusOK,
+		"/-/access?project=" + sandbox.Storefront:           http.StatusOK,
 	} {
 		if status := b.open(path); status != want {
 			t.Errorf("%s: status %d, want %d", path, status, want)
@@ -149,6 +150,7 @@ func (b *tab) seesNone(traces []string, token, request string) {
 		"/-/api/audit?format=csv":                    http.StatusOK,
 		"/-/api/audit?format=jsonl":                  http.StatusOK,
 		"/-/api/explain?path=/v1/organizations":      http.StatusOK,
+		"/-/api/admin":                               http.StatusForbidden,
 	} {
 		got := b.stage.Get(own, path)
 		if got.StatusCode != want {

@@ -6,6 +6,8 @@
 //   down, up       answer nothing but 503; answer again
 //   rotate         sign with a new key; the earlier ones stay published
 //   leave ACCOUNT  the account is gone, and its refresh tokens with it
+//   revoke         every refresh token given so far is worth nothing
+//   move ACCOUNT GROUP  the account is in this group and no other
 import { generateKeyPairSync, randomUUID } from "node:crypto";
 import { createServer } from "node:http";
 import { createRequire } from "node:module";
@@ -17,7 +19,7 @@ const { Provider } = await import(installed.resolve("oidc-provider"));
 console.info = console.error; // the library's notices; standard output is for answers
 
 const { client, accounts } = JSON.parse(process.argv[2]);
-const keys = [];
+const keys = [], refreshTokens = [];
 let down = false, provider, answer;
 
 const server = createServer((request, response) => {
@@ -52,6 +54,7 @@ function rotate() {
       rpInitiatedLogout: { logoutSource: (context, form) => { context.body = signOutPage(form); } },
     },
   });
+  provider.on("refresh_token.saved", (token) => refreshTokens.push(token));
   answer = provider.callback();
 }
 
@@ -66,7 +69,7 @@ async function consent({ oidc }) {
 async function signIn(request, response) {
   if (request.method === "POST") {
     const form = new URLSearchParams((await request.toArray()).join(""));
-    await provider.interactionFinished(request, response, { login: { accountId: form.get("account") } });
+    await provider.interactionFinished(request, response, { login: { accountId: form.get("account") }, consent: {} });
     return;
   }
   const buttons = Object.keys(accounts).map((id) => `<p><button name="account" value="${id}">${id}</button></p>`);
@@ -81,9 +84,11 @@ const page = (title, body) => `<!doctype html><html lang="en"><title>${title}</t
 rotate();
 console.log(issuer);
 for await (const line of createInterface({ input: process.stdin })) {
-  const [word, account] = line.split(" ");
+  const [word, account, group] = line.split(" ");
   if (word === "rotate") rotate();
   if (word === "leave") delete accounts[account];
+  if (word === "revoke") await Promise.all(refreshTokens.map((token) => token.destroy()));
+  if (word === "move") accounts[account].groups = [group];
   if (word === "down" || word === "up") down = word === "down";
   console.log("ok");
 }

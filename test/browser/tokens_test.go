@@ -113,15 +113,18 @@ func limitedToken(t *testing.T, s *stage) {
 	b.revoke("agent")
 }
 
+// scripts lets the page's scripts run, or not.
+func (b *tab) scripts(run bool) {
+	b.t.Helper()
+	if _, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: !run}); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
 func withoutScripts(t *testing.T, s *stage) {
 	b := s.as(t, "ada")
-	scripts := func(disabled bool) {
-		if _, err := chromedp.Call(b.ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: disabled}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	scripts(true)
-	defer scripts(false)
+	b.scripts(false)
+	defer b.scripts(true)
 	secret := b.mint("no scripts")
 	if got := s.Get(secret, "/v1/projects"); got.StatusCode != http.StatusOK {
 		t.Errorf("with the token: status %d", got.StatusCode)
