@@ -1,46 +1,85 @@
 // Package credential holds the upstream secrets: it chooses the one to use for a call, attaches it to the outgoing
-// request and remembers which ones upstream has refused.
+// request, renews what can be renewed and remembers which ones upstream has refused.
 //
-// Invariant: a secret leaves this package in one place only, Credential.Attach. The package decides nothing about
-// callers, and a call that no credential covers is refused before upstream is asked.
+// Invariants: an upstream secret leaves this package in Bearer.Attach and towards upstream's own token endpoint, and
+// nowhere else; what is stored of it is sealed; a refresh token is spent by one replica at a time. The package decides
+// nothing about callers, and a call that no credential covers is refused before upstream is asked.
 package credential
 
 import (
-	"errors"
+	"context"
 	"net/http"
-	"path"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"corp.example/gateway/internal/catalog"
-	"corp.example/gateway/internal/problem"
 	"corp.example/gateway/internal/secret"
 )
 
 // Config describes one upstream secret.
 type Config struct {
 	Name          string        // names it in logs, metrics and audit records
-	Owner         string        // the upstream user whose quota it spends
+	Owner         string        // the upstream user or app whose quota it spends
 	Token         secret.Source // where its personal access token is kept
+	App           *App          // the OAuth app whose tokens it uses instead; nil: Token
+	Expires       time.Time     // when its personal access token ends, as far as its owner says; zero: not said
 	Organizations []string      // slugs it reaches
 	Projects      []string      // refs it reaches; with Organizations empty too: everything
-	Scopes        []string      // scopes and permissions it has, "database:*" for all that begin so; empty: all
+	Rights        []string      // scopes and permissions it has, each in full; empty: all
 }
 
-// Target is what a call is about, as far as it is known.
-type Target struct {
-	Project      string // ref; "" where the call is about no project
-	Parent       string // the parent's ref, where Project is a branch
-	Organization string // slug; "" where unknown or none
-}
-
-// Credential is one upstream secret in use.
+// Credential is one upstream secret in use. What is needed for each request is read without a lock.
 type Credential struct {
 	config Config
-	token  atomic.Pointer[secret.Text]
-	// refused is when upstream last refused the secret, in Unix nanoseconds; 0 while it is believed to be good.
+	getenv func(string) string
+	kept   atomic.Pointer[kept]
+	// refused is since when upstream, or its token endpoint, does not accept it, in Unix nanoseconds; 0 while it does.
 	refused atomic.Int64
+	// vain is the generation of a token that was asked for because upstream refused the one before, and that upstream has
+	// not accepted yet: if it is refused too, asking for one more will not help. 0: there is none.
+	vain atomic.Uint64
+	// changed wakes the keeper of the credential: its tokens or its health may be others. It holds one wake-up.
+	changed chan struct{}
+	recheck chan struct{} // wakes whoever records the health, in the same way
+
+	mu      sync.Mutex // guards what follows, never across input or output
+	flight  *flight    // the renewal that is under way
+	unsaved *grant     // tokens that are in use and could not be stored
+	failed  error      // why the last renewal failed
+	again   time.Time  // no renewal is tried before
+	pause   time.Duration
+}
+
+// kept is what a credential holds at one moment. It is never changed, only replaced.
+type kept struct {
+	bearer Bearer        // the zero Bearer while there is none
+	echoes []secret.Text // what upstream could echo: the bearer's secret and the last ones before it
+	span   span          // of the bearer
+	lost   string        // why it cannot be renewed any more, or why there is none; "" while all is well
+}
+
+// span is how long an OAuth app's token lasts. The zero span has no end.
+type span struct {
+	due     time.Time // from here on it should be renewed
+	fresh   time.Time // from here on it is not sent, where there is a way to get another: it could end on its way
+	expires time.Time // from here on upstream refuses it
+}
+
+// lasts reports whether a time of a span is still to come.
+func lasts(until, now time.Time) bool { return until.IsZero() || now.Before(until) }
+
+func (k *kept) holds() bool { return k.bearer != (Bearer{}) }
+
+// Bearer is the secret that one request is sent with. Two bearers are equal when they are the same secret.
+type Bearer struct {
+	text       secret.Text
+	generation uint64 // higher is newer
+}
+
+// Attach puts the secret on an outgoing request's header. It replaces whatever stands there.
+func (b Bearer) Attach(h http.Header) {
+	h["Authorization"] = []string{"Bearer " + b.text.Reveal()}
 }
 
 // Name returns the configured name.
@@ -49,28 +88,97 @@ func (c *Credential) Name() string { return c.config.Name }
 // Owner returns whose quota the credential spends.
 func (c *Credential) Owner() string { return c.config.Owner }
 
-// Attach puts the secret on an outgoing request's header. It replaces whatever stands there.
-func (c *Credential) Attach(h http.Header) {
-	h["Authorization"] = []string{"Bearer " + c.token.Load().Reveal()}
+// Expires returns when its personal access token ends, the zero time where that is not said.
+func (c *Credential) Expires() time.Time { return c.config.Expires }
+
+// Secrets returns what to look for in upstream's answers: the secret in use, and those that were just before.
+func (c *Credential) Secrets() []secret.Text { return c.kept.Load().echoes }
+
+// Bearer returns what to send a request with. Where the token of an OAuth app is about to end it waits for the next one.
+// The error is a problem: 502 upstream_credential.
+func (c *Credential) Bearer(ctx context.Context) (Bearer, error) {
+	held := c.kept.Load()
+	if held.holds() && lasts(held.span.fresh, time.Now()) {
+		return held.bearer, nil
+	}
+	var err error
+	if held.lost == "" {
+		if err = c.renewed(ctx, held.bearer, false); err == nil {
+			return c.kept.Load().bearer, nil
+		} else if ctx.Err() != nil {
+			return Bearer{}, ctx.Err()
+		}
+	}
+	if held = c.kept.Load(); held.holds() && lasts(held.span.expires, time.Now()) {
+		return held.bearer, nil
+	}
+	c.refuse(time.Now())
+	return Bearer{}, Refused(c, err)
 }
 
-// Secret returns the secret itself, for scrubbing upstream's echoes of it.
-func (c *Credential) Secret() secret.Text { return *c.token.Load() }
+// Renew is told that upstream refused a bearer, and looks for another one: what was replaced meanwhile, what the file
+// holds now, or what the OAuth app's refresh token brings. Without an error there is one. It is not to be asked twice for
+// one request.
+func (c *Credential) Renew(ctx context.Context, refused Bearer) error {
+	if c.kept.Load().bearer != refused {
+		return nil
+	}
+	if c.config.App != nil {
+		return c.renewed(ctx, refused, true)
+	}
+	changed, err := c.reload()
+	if err == nil && !changed {
+		return errUnchanged
+	}
+	return err
+}
 
-// Observe learns from an upstream answer's status: 401 means that this secret is no longer good. It reports whether the
-// credential's health changed.
-func (c *Credential) Observe(status int, now time.Time) (changed bool) {
+// Observe learns from the status of upstream's answer to a request that was sent with this bearer: 401 means that it is
+// no longer good. It reports whether the credential's health changed. An answer to another bearer than the one in use
+// says nothing about that.
+func (c *Credential) Observe(sent Bearer, status int, now time.Time) (changed bool) {
+	if status >= 500 || c.kept.Load().bearer != sent {
+		return false // upstream's own trouble says nothing about the secret either
+	}
 	if status == http.StatusUnauthorized {
-		return c.refused.Swap(now.UnixNano()) == 0
+		return c.refuse(now)
 	}
-	if status >= 500 {
-		return false // upstream's own trouble says nothing about the secret
+	if c.vain.Load() == sent.generation {
+		c.vain.Store(0)
 	}
-	return c.refused.Load() != 0 && c.refused.Swap(0) != 0
+	return c.refused.Load() != 0 && c.accept()
 }
 
-// Healthy reports whether upstream accepted the secret when it last judged it.
-func (c *Credential) Healthy() bool { return c.refused.Load() == 0 }
+func (c *Credential) refuse(now time.Time) (changed bool) {
+	if changed = c.refused.Swap(now.UnixNano()) == 0; changed {
+		wake(c.recheck)
+	}
+	return changed
+}
+
+func (c *Credential) accept() (changed bool) {
+	if changed = c.refused.Swap(0) != 0; changed {
+		wake(c.recheck)
+	}
+	return changed
+}
+
+// Healthy reports whether upstream accepted the secret when it last judged it, and will go on to.
+func (c *Credential) Healthy() bool { return c.refused.Load() == 0 && c.kept.Load().lost == "" }
+
+// Fault says what is wrong with the credential and what to do about it, "" while it is healthy.
+func (c *Credential) Fault() string {
+	switch now := c.kept.Load(); {
+	case now.lost != "":
+		return now.lost
+	case c.refused.Load() != 0 && c.config.App != nil:
+		return "upstream refuses its tokens; if that lasts, connect it again"
+	case c.refused.Load() != 0:
+		return "upstream refuses the token: renew it"
+	default:
+		return ""
+	}
+}
 
 // retryRefused is how long a refused secret rests before calls try it again: long enough not to hammer upstream with a
 // dead token, short enough that a passing fault there heals by itself.
@@ -81,103 +189,32 @@ func (c *Credential) resting(now time.Time) bool {
 	return at != 0 && now.UnixNano()-at < int64(retryRefused)
 }
 
-// covers reports whether the credential reaches the target and may do the operation.
-func (c *Credential) covers(op *catalog.Operation, effect catalog.Effect, t Target) bool {
-	return c.reaches(op, t) && c.may(op.Needs(effect))
+// usable reports whether there is something to send a request with, or a way to get it.
+func (c *Credential) usable(now time.Time) bool {
+	held := c.kept.Load()
+	return held.lost == "" || held.holds() && lasts(held.span.expires, now)
 }
 
-func (c *Credential) reaches(op *catalog.Operation, t Target) bool {
-	if c.unlimited() {
-		return true
+// echoed is how many secrets are looked for in upstream's answers: the one in use and two before it. What upstream
+// echoes was sent to it within the length of one exchange, in which no secret is replaced twice.
+const echoed = 3
+
+// take puts another bearer in the place of the one before.
+func (c *Credential) take(next kept) {
+	if before := c.kept.Load(); before != nil {
+		next.echoes = slices.Clone(before.echoes)
 	}
-	switch op.Target {
-	case catalog.Account:
-		return true // upstream shows a narrow token only what it reaches
-	case catalog.Organization:
-		return slices.Contains(c.config.Organizations, t.Organization)
+	if text := next.bearer.text; !text.IsZero() && (len(next.echoes) == 0 || next.echoes[0] != text) {
+		next.echoes = slices.Insert(next.echoes, 0, text)
+	}
+	next.echoes = next.echoes[:min(len(next.echoes), echoed)]
+	c.kept.Store(&next)
+}
+
+// wake leaves a wake-up, if none is waiting there already.
+func wake(sleeper chan struct{}) {
+	select {
+	case sleeper <- struct{}{}:
 	default:
-		return slices.Contains(c.config.Projects, t.Project) || t.Parent != "" && slices.Contains(c.config.Projects, t.Parent) ||
-			t.Organization != "" && slices.Contains(c.config.Organizations, t.Organization)
 	}
-}
-
-func (c *Credential) unlimited() bool {
-	return len(c.config.Organizations) == 0 && len(c.config.Projects) == 0
-}
-
-func (c *Credential) may(needs catalog.Needs) bool {
-	if len(c.config.Scopes) == 0 || c.has(needs.Scope) {
-		return true
-	}
-	return slices.ContainsFunc(needs.Permissions, func(all []string) bool {
-		return len(all) > 0 && !slices.ContainsFunc(all, func(p string) bool { return !c.has(p) })
-	})
-}
-
-func (c *Credential) has(name string) bool {
-	return name != "" && slices.ContainsFunc(c.config.Scopes, func(pattern string) bool {
-		matched, _ := path.Match(pattern, name) // New has checked the pattern
-		return matched
-	})
-}
-
-// breadth orders credentials from the narrowest to the widest.
-func (c *Credential) breadth() int {
-	const all = 1 << 20
-	reach, rights := len(c.config.Projects)+100*len(c.config.Organizations), len(c.config.Scopes)
-	if c.unlimited() {
-		reach = all
-	}
-	if rights == 0 {
-		rights = all
-	}
-	return reach + rights
-}
-
-// Set is all configured credentials.
-type Set struct {
-	byBreadth []*Credential // narrowest first
-	// limited: some credential reaches only some organizations, so that a project's organization matters.
-	limited bool
-}
-
-// All returns the credentials, narrowest first.
-func (s *Set) All() []*Credential { return s.byBreadth }
-
-// Ready returns an error where upstream has refused every credential.
-func (s *Set) Ready() error {
-	if slices.ContainsFunc(s.byBreadth, (*Credential).Healthy) {
-		return nil
-	}
-	return errors.New("upstream has refused every credential")
-}
-
-// WantsOrganization reports whether choosing for a project call needs the project's organization.
-func (s *Set) WantsOrganization() bool { return s.limited }
-
-// Choose returns the narrowest credential that covers a call of this effect and that upstream has not refused. The error is a
-// problem: 502 no_credential where none covers it, 502 upstream_credential where upstream refused all that do.
-func (s *Set) Choose(op *catalog.Operation, effect catalog.Effect, t Target, now time.Time) (*Credential, error) {
-	var resting *Credential
-	for _, c := range s.byBreadth {
-		switch {
-		case !c.covers(op, effect, t):
-		case c.resting(now):
-			resting = c
-		default:
-			return c, nil
-		}
-	}
-	if resting != nil {
-		return nil, Refused(resting)
-	}
-	return nil, problem.New(http.StatusBadGateway, problem.NoCredential,
-		"The gateway has no upstream credential that covers %s here. Ask the platform team to add one to its configuration.", op.ID)
-}
-
-// Refused is the answer to a call whose credential upstream has refused. It is never a 401, which a client would take
-// for a refusal of its own token.
-func Refused(c *Credential) error {
-	return problem.New(http.StatusBadGateway, problem.UpstreamCredential,
-		"Upstream refused the gateway's own credential %q; your token is fine. The platform team has to renew it.", c.Name())
 }

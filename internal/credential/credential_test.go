@@ -1,14 +1,10 @@
 package credential_test
 
 import (
-	"context"
 	"errors"
-	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
+	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"corp.example/gateway/internal/catalog"
@@ -41,11 +37,29 @@ func newSet(t *testing.T, configs ...credential.Config) *credential.Set {
 	return set
 }
 
+// bearerOf is what the credential would send a request with now.
+func bearerOf(t *testing.T, c *credential.Credential) credential.Bearer {
+	t.Helper()
+	bearer, err := c.Bearer(t.Context())
+	if err != nil {
+		t.Fatalf("credential %s has no bearer: %v", c.Name(), err)
+	}
+	return bearer
+}
+
+// sends is the token that the credential would send.
+func sends(t *testing.T, c *credential.Credential) string {
+	t.Helper()
+	h := http.Header{}
+	bearerOf(t, c).Attach(h)
+	return strings.TrimPrefix(h.Get("Authorization"), "Bearer ")
+}
+
 func TestTheNarrowestCoveringCredentialIsChosen(t *testing.T) {
 	set := newSet(t,
 		credential.Config{Name: "wide"},
-		credential.Config{Name: "reader", Scopes: []string{"database:read"}},
-		credential.Config{Name: "ours", Projects: []string{ours}, Scopes: []string{"database:*", "disk_read", "infra_read"}},
+		credential.Config{Name: "reader", Rights: []string{"database:read"}},
+		credential.Config{Name: "ours", Projects: []string{ours}, Rights: []string{"database:read", "database:write", "disk_read", "infra_read"}},
 		credential.Config{Name: "acme", Organizations: []string{"acme"}},
 	)
 	for _, test := range []struct {
@@ -85,7 +99,8 @@ func TestARefusedCredentialRestsAndIsNeverA401(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.Observe(http.StatusUnauthorized, now) || c.Healthy() {
+	bearer := bearerOf(t, c)
+	if !c.Observe(bearer, http.StatusUnauthorized, now) || c.Healthy() {
 		t.Error("a 401 does not mark the credential")
 	}
 	_, err = set.Choose(read, read.Effect, credential.Target{Project: ours}, now.Add(time.Second))
@@ -95,10 +110,10 @@ func TestARefusedCredentialRestsAndIsNeverA401(t *testing.T) {
 	if _, err = set.Choose(read, read.Effect, credential.Target{Project: ours}, now.Add(time.Minute)); err != nil {
 		t.Errorf("after its rest it is not tried again: %v", err)
 	}
-	if c.Observe(http.StatusBadGateway, now) || c.Healthy() {
+	if c.Observe(bearer, http.StatusBadGateway, now) || c.Healthy() {
 		t.Error("upstream's own fault heals the credential")
 	}
-	if !c.Observe(http.StatusOK, now) || !c.Healthy() {
+	if !c.Observe(bearer, http.StatusOK, now) || !c.Healthy() {
 		t.Error("an accepted call does not heal the credential")
 	}
 }
@@ -106,7 +121,7 @@ func TestARefusedCredentialRestsAndIsNeverA401(t *testing.T) {
 func TestARefusedCredentialGivesWayToAWiderOne(t *testing.T) {
 	set := newSet(t, credential.Config{Name: "wide"}, credential.Config{Name: "ours", Projects: []string{ours}})
 	narrow, _ := set.Choose(read, read.Effect, credential.Target{Project: ours}, time.Now())
-	narrow.Observe(http.StatusUnauthorized, time.Now())
+	narrow.Observe(bearerOf(t, narrow), http.StatusUnauthorized, time.Now())
 	if got, err := set.Choose(read, read.Effect, credential.Target{Project: ours}, time.Now()); err != nil || got.Name() != "wide" {
 		t.Errorf("chosen %v, %v; want wide", got, err)
 	}
@@ -115,41 +130,10 @@ func TestARefusedCredentialGivesWayToAWiderOne(t *testing.T) {
 func TestAttachReplacesWhatTheClientSent(t *testing.T) {
 	set := newSet(t, credential.Config{Name: "only"})
 	h := http.Header{"Authorization": {"Bearer client", "Bearer second"}}
-	set.All()[0].Attach(h)
+	bearerOf(t, set.All()[0]).Attach(h)
 	if got := h["Authorization"]; len(got) != 1 || got[0] != "Bearer secret-only" {
 		t.Errorf("Authorization = %q", got)
 	}
-}
-
-func TestAChangedSecretFileIsTakenUp(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "pat")
-	write := func(value string) {
-		if err := os.WriteFile(path, []byte(value), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("old")
-	set, err := credential.New([]credential.Config{{Name: "file", Token: secret.Source{File: path}}}, os.Getenv)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := set.All()[0]
-	c.Observe(http.StatusUnauthorized, time.Now())
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		go set.Watch(ctx, os.Getenv, slog.New(slog.DiscardHandler))
-		write("") // half-way through a replacement the file may be empty: the old secret stays
-		time.Sleep(3 * time.Second)
-		if got := c.Secret().Reveal(); got != "old" {
-			t.Errorf("secret = %q, want the old one while the file is unreadable", got)
-		}
-		write("new")
-		time.Sleep(3 * time.Second)
-		if got := c.Secret().Reveal(); got != "new" || !c.Healthy() {
-			t.Errorf("secret = %q, healthy %v; want new, true", got, c.Healthy())
-		}
-	})
 }
 
 func TestEverySecretThatCannotBeReadIsNamed(t *testing.T) {

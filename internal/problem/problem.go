@@ -22,6 +22,7 @@ const (
 	BadRequest          Code = "bad_request"          // 400: the request cannot be read in one way only
 	Unauthenticated     Code = "unauthenticated"      // 401: nobody is known behind this request
 	Denied              Code = "denied"               // 403: the policy said no
+	CredentialLacks     Code = "credential_lacks"     // 403: upstream says that the gateway's own credential lacks a permission
 	CSRF                Code = "csrf"                 // 403: a portal form came from elsewhere
 	UnknownOperation    Code = "unknown_operation"    // 404: not in the catalogue
 	MethodNotAllowed    Code = "method_not_allowed"   // 405: the path is in the catalogue, this method is not

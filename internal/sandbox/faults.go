@@ -47,6 +47,7 @@ type Fault struct {
 	Late        bool              // status, reset and hang: the operation is carried out first
 	Status      int               // status: any; redirect: zero is 307; echo: zero is 200, or 500 into an error
 	Header      map[string]string // status: headers of the answer, such as Retry-After
+	Lacks       string            // status: names the answer gives as missing_permissions, with "+" between
 	Bytes       int               // cut: body bytes that pass; slow: size of a piece, zero is 1024
 	Pause       time.Duration     // slow: before each piece; zero is 50 ms
 	Host        string            // redirect: an origin, such as "https://elsewhere.example"

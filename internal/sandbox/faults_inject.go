@@ -55,7 +55,7 @@ func (f Fault) inject(w http.ResponseWriter, r *http.Request, next http.Handler)
 		for name, value := range f.Header {
 			w.Header().Set(name, value)
 		}
-		writeMessage(w, f.Status, "The sandbox was told to answer "+http.StatusText(f.Status))
+		f.answer(w)
 	case FaultReset:
 		resetConnection(w)
 	case FaultHang:
@@ -73,6 +73,18 @@ func (f Fault) inject(w http.ResponseWriter, r *http.Request, next http.Handler)
 	case FaultSlow:
 		next.ServeHTTP(&shapedWriter{ResponseWriter: w, write: slowly(w, r, f.Bytes, f.Pause)}, r)
 	}
+}
+
+// answer gives the status that was asked for, and what a scoped token lacks where that was said.
+func (f Fault) answer(w http.ResponseWriter) {
+	message := "The sandbox was told to answer " + http.StatusText(f.Status)
+	if f.Lacks == "" {
+		writeMessage(w, f.Status, message)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(f.Status)
+	json.NewEncoder(w).Encode(map[string]any{"message": message, "missing_permissions": strings.Split(f.Lacks, "+")}) // the client may be gone
 }
 
 // echo hands the request's headers back.

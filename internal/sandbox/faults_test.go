@@ -90,6 +90,9 @@ func TestFaultKinds(t *testing.T) {
 		{"status=429,header=retry-after: 7", func(resp *http.Response, _ string, err error) bool {
 			return err == nil && resp.StatusCode == 429 && resp.Header.Get("Retry-After") == "7"
 		}, 0},
+		{"status=403,lacks=database_read+database_write", func(resp *http.Response, body string, err error) bool {
+			return err == nil && resp.StatusCode == 403 && strings.Contains(body, `"missing_permissions":["database_read","database_write"]`)
+		}, 0},
 		{"status=500,late", func(resp *http.Response, body string, err error) bool {
 			return err == nil && resp.StatusCode == 500 && !strings.Contains(body, carriedOut)
 		}, 1},

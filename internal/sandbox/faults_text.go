@@ -12,11 +12,12 @@ import (
 )
 
 // ParseFault reads a rule from text: a kind, with its argument behind "=" where it takes one, then any of method, path,
-// probability, times, late, status, header and bytes, all separated by commas. A part that contains a comma is put in
+// probability, times, late, status, lacks, header and bytes, all separated by commas. A part that contains a comma is put in
 // double quotes.
 //
 //	status=503,method=GET,path=/v1/projects,times=2
 //	status=429,header=Retry-After: 5,probability=0.1
+//	status=403,lacks=infra_disk_config_read+infra_disk_config_write
 //	reset,late                   the operation is carried out, its answer is lost
 //	cut=1024                     after so many bytes of body
 //	hang,path=/v1/organizations
@@ -92,6 +93,8 @@ func (f *Fault) set(key, value string) (err error) {
 		}
 	case "status":
 		err = setNumber(&f.Status, key, value)
+	case "lacks":
+		f.Lacks = value
 	case "bytes":
 		err = setNumber(&f.Bytes, key, value)
 	case "header":
@@ -104,7 +107,7 @@ func (f *Fault) set(key, value string) (err error) {
 		}
 		f.Header[textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name))] = strings.TrimSpace(text)
 	default:
-		err = fmt.Errorf("%q: use method, path, probability, times, late, status, header or bytes", key)
+		err = fmt.Errorf("%q: use method, path, probability, times, late, status, lacks, header or bytes", key)
 	}
 	return err
 }
@@ -140,6 +143,7 @@ func (f Fault) String() string {
 		parts = append(parts, string(f.Kind))
 	}
 	add("status", strconv.Itoa(f.Status), f.Status != 0 && f.Kind != FaultStatus)
+	add("lacks", f.Lacks, f.Lacks != "")
 	add("method", f.Method, f.Method != "")
 	add("path", f.Path, f.Path != "")
 	add("probability", strconv.FormatFloat(f.Probability, 'g', -1, 64), f.Probability != 0)

@@ -31,6 +31,7 @@ type apps struct {
 	codes   map[string]grant  // by code
 	access  map[string]grant  // by access token
 	refresh map[string]string // refresh token → client id
+	ended   map[string]bool   // personal tokens that were revoked
 }
 
 // grant is something an app may use until it ends.
@@ -44,7 +45,7 @@ func newApps(c OAuthConfig) *apps {
 	if c.Life == 0 {
 		c.Life = 24 * time.Hour
 	}
-	return &apps{config: c, codes: make(map[string]grant), access: make(map[string]grant), refresh: make(map[string]string)}
+	return &apps{config: c, codes: make(map[string]grant), access: make(map[string]grant), refresh: make(map[string]string), ended: make(map[string]bool)}
 }
 
 // owner is whose quota an app's access token spends: the app's. "" for a token that is unknown or over.
@@ -55,6 +56,27 @@ func (a *apps) owner(token string, now time.Time) string {
 		return "app " + g.client
 	}
 	return ""
+}
+
+// Revoke ends a personal token at once, as its owner can in upstream's dashboard.
+func (s *Sandbox) Revoke(token string) {
+	s.apps.mu.Lock()
+	defer s.apps.mu.Unlock()
+	s.apps.ended[token] = true
+}
+
+// RevokeAccess ends every access token of OAuth apps before its time. Their refresh tokens stay.
+func (s *Sandbox) RevokeAccess() {
+	s.apps.mu.Lock()
+	defer s.apps.mu.Unlock()
+	clear(s.apps.access)
+}
+
+// revoked reports whether a personal token has been ended.
+func (a *apps) revoked(token string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ended[token]
 }
 
 func (s *Sandbox) oauthRoutes() []route {

@@ -141,3 +141,19 @@ func TestRevokedTokensEnd(t *testing.T) {
 		t.Errorf("a revoked refresh token: %d", status)
 	}
 }
+
+func TestTokensCanBeEndedWhileItRuns(t *testing.T) {
+	s := newSandbox(t)
+	_, tokens := exchange(s, appSecret, withCode(consent(t, s, "v"), "v"))
+	s.RevokeAccess()
+	status, next := exchange(s, appSecret, withRefresh(tokens.Refresh))
+	if works(s, tokens.Access) || status != http.StatusCreated || !works(s, next.Access) {
+		t.Errorf("the access token works: %t; its refresh token: %d", works(s, tokens.Access), status)
+	}
+	if !works(s, token) {
+		t.Fatal("the personal token does not work")
+	}
+	if s.Revoke(token); works(s, token) || !works(s, next.Access) {
+		t.Error("revoking the personal token does something else")
+	}
+}

@@ -121,7 +121,7 @@ func (s *Sandbox) bearer(r *http.Request) string {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return ""
 	}
-	if owner := s.config.Tokens[token]; owner != "" {
+	if owner := s.config.Tokens[token]; owner != "" && !s.apps.revoked(token) {
 		return owner
 	}
 	return s.apps.owner(token, time.Now())
