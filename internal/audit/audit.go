@@ -14,7 +14,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"os"
@@ -50,14 +49,14 @@ type Config struct {
 	// Log hears of torn lines, failing and recovering sinks. Default: silence.
 	Log *slog.Logger
 
-	sync func(*os.File) error // (*os.File).Sync, but in tests that hang it
+	sync func(*os.File) error // syncData, but in tests that hang it
 }
 
-// Sink is one place records go to: exactly one of File and Stream is set.
+// Sink is one place records go to: exactly one of File and Shipper is set.
 type Sink struct {
 	File     *FileConfig
-	Stream   io.Writer // for os.Stdout: lines with a chain of their own that begins anew at each start
-	Required bool      // no write is served while this sink cannot record
+	Shipper  *Shipper // lines with a chain of their own that begins anew at each start
+	Required bool     // no write is served while this sink cannot record
 }
 
 // FileConfig is the file sink's.
@@ -80,7 +79,7 @@ func (c Config) withDefaults() Config {
 	def(&c.BufferRecords, 1<<16)
 	def(&c.Checkpoint, 10*time.Second)
 	if c.sync == nil {
-		c.sync = (*os.File).Sync
+		c.sync = syncData
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -119,7 +118,7 @@ func (c Config) check() error {
 	dirs := map[string]bool{}
 	for i, s := range c.Sinks {
 		switch {
-		case (s.File == nil) == (s.Stream == nil):
+		case (s.File == nil) == (s.Shipper == nil):
 			fault("sinks[%d]: name exactly one kind of sink", i)
 		case s.File != nil && s.File.Dir == "":
 			fault("sinks[%d].file.dir: missing", i)
@@ -164,7 +163,7 @@ func Open(c Config) (*Log, error) {
 func openSink(c Config, i int, key ed25519.PrivateKey) (sink, string, error) {
 	s := c.Sinks[i]
 	if s.File == nil {
-		return newStreamSink(c, s.Stream, key), "stdout", nil
+		return newShipSink(c, s.Shipper, s.Required, key), s.Shipper.Name, nil
 	}
 	out, err := openFileSink(c, *s.File, key)
 	return out, "file", err
@@ -243,13 +242,23 @@ func (l *Log) Stats() []Stats {
 	return stats
 }
 
-// Close writes what is buffered, signs each chain and releases the files. A sink that hangs is given up after
-// Config.Timeout. Records that come later are refused.
+// Close writes what is buffered, signs each chain and releases the files. A sink that hangs is given up after twice
+// Config.Timeout. The error tells of required sinks; the loss of another one's last lines is logged. Records that come
+// later are refused.
 func (l *Log) Close() error {
-	var faults []error
-	for _, q := range l.queues {
-		faults = append(faults, q.close())
+	faults := make([]error, len(l.queues))
+	var closing sync.WaitGroup
+	for i, q := range l.queues {
+		closing.Go(func() {
+			err := q.close()
+			if err != nil && !q.required {
+				q.log.Warn("audit sink did not take its last lines", "error", err)
+				return
+			}
+			faults[i] = err
+		})
 	}
+	closing.Wait()
 	return errors.Join(faults...)
 }
 

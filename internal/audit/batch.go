@@ -5,8 +5,8 @@ import "time"
 // sink is one place batches go to. A queue's worker alone calls it, so it needs no lock.
 type sink interface {
 	// write stores every line of b as durably as the sink can, and returns an error when it could not: the same batch then
-	// comes again. An empty batch asks it to do what is due.
-	write(b *batch) error
+	// comes again. An empty batch asks it to do what is due. lost are lines that it has given up as nobody will take them.
+	write(b *batch) (lost int, err error)
 	// due is when the sink next wants to be called without lines; zero: never.
 	due() time.Time
 	close() error
@@ -14,11 +14,11 @@ type sink interface {
 
 // Stats is what a sink has done since Open.
 type Stats struct {
-	Sink     string // "file" or "stdout": a label
+	Sink     string // "file", or the Shipper's name: a label
 	Required bool
 	Recorded uint64 // lines stored
 	Failed   uint64 // attempts to store a batch that failed
-	Dropped  uint64 // lines that were refused or lost: the sink had failed, or its buffer was full
+	Dropped  uint64 // lines that were refused or lost: the sink had failed, its buffer was full, or its place rejected them
 	Waiting  int    // lines in memory
 	Err      error  // why it cannot record now; nil: it can
 }

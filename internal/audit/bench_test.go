@@ -117,6 +117,27 @@ func each(b *testing.B, read func(*testing.B, string)) {
 	}
 }
 
+// BenchmarkCompress is what a complete file costs beside the calls.
+func BenchmarkCompress(b *testing.B) {
+	const lines = 100_000
+	made := b.TempDir()
+	b.SetBytes(fill(b, made, lines))
+	data, err := os.ReadFile(logFiles(b, made)[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(b.TempDir(), "audit-000001-20260102T150405Z.jsonl")
+	for b.Loop() {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			b.Fatal(err)
+		}
+		if err := audit.Compress(path); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(b.Elapsed().Seconds()*1e6/float64(b.N)/lines, "µs-a-line")
+}
+
 func fill(tb testing.TB, dir string, n int) (size int64) {
 	l := open(tb, audit.Config{Sinks: []audit.Sink{{File: &audit.FileConfig{Dir: dir, MaxSize: 1 << 30}, Required: true}}})
 	for i := range n {

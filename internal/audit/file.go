@@ -40,11 +40,11 @@ type period struct {
 	expires time.Time // when the oldest file is to go; zero: never
 }
 
-// write frames the lines of b, adds a checkpoint when one is due, and stores all of it or nothing.
-func (s *fileSink) write(b *batch) error {
+// write frames the lines of b, adds a checkpoint when one is due, and stores all of it or nothing: none is ever lost.
+func (s *fileSink) write(b *batch) (lost int, err error) {
 	now := time.Now()
 	if err := s.ready(now, len(b.lines)+len(b.ends)*maxTail); err != nil {
-		return err
+		return 0, err
 	}
 	next := s.last
 	s.buf = s.buf[:0]
@@ -63,7 +63,7 @@ func (s *fileSink) write(b *batch) error {
 	}
 	if len(s.buf) > 0 {
 		if err := s.file.append(s.buf); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	if len(b.ends) == 0 && s.blank == s.last.seq {
@@ -77,7 +77,7 @@ func (s *fileSink) write(b *batch) error {
 	if len(plan.remove) > 0 {
 		s.keeper.tidy(plan.remove)
 	}
-	return nil
+	return 0, nil
 }
 
 func (s *fileSink) expired(now time.Time) bool { return !s.expires.IsZero() && !now.Before(s.expires) }
@@ -208,7 +208,7 @@ func (s *fileSink) close() error {
 	s.sealed = time.Time{}
 	var fault error
 	if s.last.seq > s.signed {
-		fault = s.write(&batch{})
+		_, fault = s.write(&batch{})
 	}
 	s.keeper.close()
 	if s.file != nil {

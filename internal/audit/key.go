@@ -73,7 +73,7 @@ func makeKey(path string) (ed25519.PrivateKey, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("audit: making the log's directory: %w", err)
 	}
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+	if err := writeWhole(path, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
 		return nil, fmt.Errorf("audit: storing a new signing key: %w", err)
 	}
 	return key, nil
@@ -101,15 +101,33 @@ func publishKey(path string, key ed25519.PublicKey) (changed bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("audit: encoding the public key: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
-	if err != nil {
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, fmt.Errorf("audit: publishing the public key: %w", err)
 	}
-	_, err = f.Write(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
-	if err := errors.Join(err, f.Close()); err != nil {
+	data = append(data, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})...)
+	if err := writeWhole(path, data, 0o644); err != nil {
 		return false, fmt.Errorf("audit: publishing the public key: %w", err)
 	}
 	return len(known) > 0, nil
+}
+
+// writeWhole replaces a file so that, whenever the process is killed, there is the old content or the new and never a part.
+func writeWhole(path string, data []byte, mode fs.FileMode) (err error) {
+	part, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(part.Name()) // the first error is the one that matters
+		}
+	}()
+	_, err = part.Write(data)
+	if err := errors.Join(err, part.Chmod(mode), part.Sync(), part.Close()); err != nil {
+		return err
+	}
+	return os.Rename(part.Name(), path)
 }
 
 // ReadKeys reads the keys that checkpoints are verified with: a PEM file of Ed25519 public keys, or the private key.

@@ -10,6 +10,9 @@ import (
 	"syscall"
 )
 
+// ErrBusy says that another process writes the chain.
+var ErrBusy = errors.New("is being written by another process")
+
 // lockChain makes sure that one process writes a chain: two would each break the other's. The kernel gives the lock back
 // when the process ends, however it ends.
 func lockChain(dir, chain string) (*os.File, error) {
@@ -21,7 +24,7 @@ func lockChain(dir, chain string) (*os.File, error) {
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		f.Close()
-		return nil, fmt.Errorf("audit chain %s in %s is being written by another process: give each replica a name of its own", chain, dir)
+		return nil, fmt.Errorf("audit chain %s in %s %w: give each replica a name of its own", chain, dir, ErrBusy)
 	}
 	if err != nil {
 		f.Close()

@@ -270,14 +270,16 @@ func (brokenPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 func TestASinkThatIsNotRequiredMayFail(t *testing.T) {
 	dir := t.TempDir()
 	c := files(dir)
-	c.Sinks = append(c.Sinks, audit.Sink{Stream: brokenPipe{}})
+	c.Sinks = append(c.Sinks, audit.Sink{Shipper: audit.Stdout(brokenPipe{})})
 	l := open(t, c)
 	r := intent(t, l)
 	outcome(t, l, *r)
 	if err := errors.Join(l.Healthy(), l.Accepting()); err != nil {
 		t.Errorf("the log is unhealthy: %v", err)
 	}
-	l.Close() // reports the broken stream
+	if err := l.Close(); err != nil {
+		t.Errorf("Close = %v, want the loss of a sink that is not required to be no error", err)
+	}
 	s := l.Stats()
 	if s[0].Failed != 0 || s[0].Recorded < 2 || s[1].Failed == 0 || s[1].Err == nil {
 		t.Errorf("Stats = %+v, want a sound first and a failed second sink", s)
@@ -287,7 +289,7 @@ func TestASinkThatIsNotRequiredMayFail(t *testing.T) {
 
 func TestEveryRequiredSinkMustRecord(t *testing.T) {
 	c := files(t.TempDir())
-	c.Sinks = append(c.Sinks, audit.Sink{Stream: brokenPipe{}, Required: true})
+	c.Sinks = append(c.Sinks, audit.Sink{Shipper: audit.Stdout(brokenPipe{}), Required: true})
 	l := open(t, c)
 	r := write()
 	refused(t, "Intent", l.Intent(t.Context(), &r))
@@ -296,7 +298,7 @@ func TestEveryRequiredSinkMustRecord(t *testing.T) {
 
 func TestAStreamCarriesTheSameLines(t *testing.T) {
 	var out bytes.Buffer
-	l := open(t, audit.Config{Sinks: []audit.Sink{{Stream: &out, Required: true}}})
+	l := open(t, audit.Config{Sinks: []audit.Sink{{Shipper: audit.Stdout(&out), Required: true}}})
 	r := intent(t, l)
 	outcome(t, l, *r)
 	closeLog(t, l)

@@ -33,7 +33,7 @@ type queue struct {
 	bounds   bounds
 	log      *slog.Logger
 	out      sink
-	hang     *time.Timer   // fires when a write takes longer than bounds.timeout
+	hang     *time.Timer   // runs hung
 	wake     chan struct{} // capacity 1
 	stopped  chan struct{} // closed when the worker has ended
 	fault    atomic.Pointer[fault]
@@ -61,6 +61,7 @@ type state struct {
 	taken   *batch        // being written, or waiting to be tried again
 	spare   []*batch      // memory of written batches, for new ones
 	writing time.Time     // when the write under way began; zero: none
+	watched bool          // hang is armed
 	retry   time.Time     // when a failed batch is tried again
 	room    chan struct{} // closed when there may be room; nil while nobody waits
 	closing bool
@@ -208,8 +209,7 @@ func (q *queue) work() {
 			return
 		}
 		if wait <= 0 {
-			// Callers that the last batch has just released are about to hand in their next lines: let them share this one.
-			runtime.Gosched()
+			q.gather()
 			q.turn()
 			continue
 		}
@@ -217,6 +217,19 @@ func (q *queue) work() {
 		select {
 		case <-q.wake:
 		case <-timer.C:
+		}
+	}
+}
+
+// gather lets the callers that the last batch has just released hand in their next lines, so that these share one sync:
+// it gives way while lines come, at most so often that a steady stream of them cannot hold a batch back.
+func (q *queue) gather() {
+	const most, fruitless = 16, 2
+	for given, idle := 0, 0; given < most && idle < fruitless; given++ {
+		before := q.count.records.Load()
+		runtime.Gosched()
+		if idle++; q.count.records.Load() != before {
+			idle = 0
 		}
 	}
 }
@@ -257,14 +270,16 @@ func (q *queue) turn() {
 	}
 	b := q.taken
 	q.writing = time.Now()
-	q.hang.Reset(q.bounds.timeout)
+	if !q.watched { // once in a while: arming it for each batch would cost a system call
+		q.watched = true
+		q.hang.Reset(q.bounds.timeout)
+	}
 	q.mu.Unlock()
 
-	err := q.out.write(b)
+	lost, err := q.out.write(b)
 
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.hang.Stop()
 	q.writing = time.Time{}
 	if err != nil {
 		q.count.failed.Add(1)
@@ -276,7 +291,8 @@ func (q *queue) turn() {
 		}
 		return
 	}
-	q.count.recorded.Add(uint64(len(b.ends)))
+	q.count.recorded.Add(uint64(len(b.ends) - lost))
+	q.count.dropped.Add(uint64(lost))
 	b.release(nil)
 	q.forget(b)
 	q.recover()
@@ -307,9 +323,15 @@ func (q *queue) makeRoom() {
 func (q *queue) hung() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.writing.IsZero() || time.Since(q.writing) < q.bounds.timeout {
-		return // it has come back in the meantime
+	if q.writing.IsZero() {
+		q.watched = false
+		return
 	}
+	if left := q.bounds.timeout - time.Since(q.writing); left > 0 { // a later write than the one it was armed for
+		q.hang.Reset(left)
+		return
+	}
+	q.watched = false
 	q.count.failed.Add(1)
 	q.fail(fmt.Errorf("a write has been hanging for %v", q.bounds.timeout))
 }

@@ -50,6 +50,7 @@ type Record struct {
 	Outcome    string // a closed word: "ok", a problem code, or Unknown
 	Bytes      int64  // body bytes sent to the client
 	BodySHA256 string // hex hash of the request body of a call that is not a read
+	SQL        string // of a database query, from RedactSQL; "" unless that is wanted
 
 	Event  string // notes only: what happened, a closed word
 	Detail string // notes only: for people
@@ -81,6 +82,7 @@ type Target struct {
 	Kind         string `json:"kind"`
 	Project      string `json:"project"`
 	Organization string `json:"organization"`
+	Parent       string `json:"parent"` // of a branch: the project it belongs to, where that was looked up
 }
 
 // Decision is what policy said.
@@ -126,6 +128,7 @@ type wire struct {
 	Outcome    string   `json:"outcome"`
 	Bytes      int64    `json:"bytes"`
 	BodySHA256 string   `json:"body_sha256"`
+	SQL        string   `json:"sql"`
 	Event      string   `json:"event"`
 	Detail     string   `json:"detail"`
 	Cut        []string `json:"cut"`
@@ -148,7 +151,7 @@ func (r *Record) UnmarshalJSON(line []byte) error {
 		Operation: w.Operation, Method: w.Method, Path: w.Path, Target: w.Target, Decision: w.Decision,
 		Credential: w.Credential, Cache: w.Cache, Queue: fromMillis(w.QueueMS),
 		Upstream: Upstream{Status: w.Upstream.Status, Duration: fromMillis(w.Upstream.MS), RequestID: w.Upstream.RequestID},
-		Status:   w.Status, Outcome: w.Outcome, Bytes: w.Bytes, BodySHA256: w.BodySHA256,
+		Status:   w.Status, Outcome: w.Outcome, Bytes: w.Bytes, BodySHA256: w.BodySHA256, SQL: w.SQL,
 		Event: w.Event, Detail: w.Detail, Cut: w.Cut, Seq: w.Seq, Prev: w.Prev,
 	}
 	return nil

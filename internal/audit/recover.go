@@ -76,7 +76,7 @@ func (s *fileSink) resume() error {
 			return err
 		}
 	}
-	if err := s.write(greeting); err != nil {
+	if _, err := s.write(greeting); err != nil {
 		return fmt.Errorf("continuing the audit chain: %w", err)
 	}
 	s.keeper.tidy(nil)

@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,7 +31,14 @@ func crashWith(tb testing.TB, dir string, maxSize int64, records func(l *audit.L
 	c.Sinks[0].File.MaxSize = maxSize
 	l := open(tb, c)
 	records(l)
-	if err := os.CopyFS(dir, os.DirFS(elsewhere)); err != nil {
+	attempt := filepath.Join(tb.TempDir(), "copy")
+	err := os.CopyFS(attempt, os.DirFS(elsewhere))
+	for errors.Is(err, fs.ErrNotExist) { // a file was compressed in this moment
+		if err = os.RemoveAll(attempt); err == nil {
+			err = os.CopyFS(attempt, os.DirFS(elsewhere))
+		}
+	}
+	if err := errors.Join(err, os.CopyFS(dir, os.DirFS(attempt))); err != nil {
 		tb.Fatal(err)
 	}
 }

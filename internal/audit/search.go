@@ -29,6 +29,19 @@ func Search(ctx context.Context, dir string, f Filter) iter.Seq2[Record, error] 
 	}
 }
 
+// Dir is a log in files, by their directory.
+type Dir string
+
+// Lines is the function Lines on the directory.
+func (d Dir) Lines(ctx context.Context, f Filter) iter.Seq2[Line, error] {
+	return Lines(ctx, string(d), f)
+}
+
+// Follow is the function Follow on the directory.
+func (d Dir) Follow(ctx context.Context, f Filter) iter.Seq2[Line, error] {
+	return Follow(ctx, string(d), f)
+}
+
 // Lines is Search for those who want the lines themselves.
 func Lines(ctx context.Context, dir string, f Filter) iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {

@@ -16,7 +16,7 @@ type segment struct {
 	info  fs.FileInfo // identity, to notice another file at the same path
 	size  int64
 	dirty bool                 // a failed write could not be cut off yet
-	sync  func(*os.File) error // File.Sync but in tests
+	sync  func(*os.File) error // syncData but in tests
 }
 
 // createSegment makes a new, empty file.

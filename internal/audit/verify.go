@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -71,6 +72,9 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) ([]Report, error) 
 	if err != nil {
 		return nil, err
 	}
+	if err := addEmptied(dir, chains); err != nil {
+		return nil, err
+	}
 	if o.Chain != "" {
 		chains = map[string][]file{o.Chain: chains[o.Chain]}
 	}
@@ -92,6 +96,11 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) ([]Report, error) 
 	done := int64(0)
 	for _, name := range names {
 		v := &verifier{ctx: ctx, options: o, files: chains[name], report: Report{Chain: name}, done: &done, total: total}
+		if len(v.files) == 0 && heads[name] != nil {
+			v.fault(Removed, position{file: name + ".head", line: 1}, "the chain has had checkpoints, and all its files are gone; retention keeps the newest")
+			reports = append(reports, v.report)
+			continue
+		}
 		if len(v.files) == 0 {
 			return reports, fmt.Errorf("no files of audit chain %s in %s", name, dir)
 		}
@@ -104,6 +113,20 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) ([]Report, error) 
 		reports = append(reports, v.report)
 	}
 	return reports, nil
+}
+
+// addEmptied adds the chains of which nothing but the copy of the last checkpoint is left.
+func addEmptied(dir string, chains map[string][]file) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("listing audit files: %w", err)
+	}
+	for _, entry := range entries {
+		if name, found := strings.CutSuffix(entry.Name(), ".head"); found && chains[name] == nil {
+			chains[name] = nil
+		}
+	}
+	return nil
 }
 
 // verifier walks one chain.

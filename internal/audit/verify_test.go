@@ -181,6 +181,19 @@ func TestVerifyMissesAFile(t *testing.T) {
 	}
 }
 
+func TestVerifyMissesAWholeChain(t *testing.T) {
+	dir := t.TempDir()
+	for _, path := range threeFiles(t, dir) {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reports, err := audit.Verify(t.Context(), dir, audit.VerifyOptions{})
+	if err != nil || len(reports) != 1 || reports[0].Fault == nil || reports[0].Fault.Kind != audit.Removed {
+		t.Errorf("Verify without any file = %+v, %v, want the chain removed", reports, err)
+	}
+}
+
 func TestVerifyTrustsNoForeignKey(t *testing.T) {
 	dir, other := t.TempDir(), t.TempDir()
 	threeFiles(t, dir)
