@@ -18,11 +18,18 @@ type accessView struct {
 	Teams  []string
 	Names  names
 
+	Organizations, Projects []reach
+	One                     *reach // the project or organization that is asked about
+
 	Contact string // whom somebody without a team should ask
 }
 
 func (p *Portal) access(v *visit) error {
 	view := accessView{Access: v.rules.Access(v.caller, v.now), Teams: v.rules.Teams(v.caller), Ask: questionOf(v.r), Names: p.names(v), Contact: v.rules.Contact()}
+	survey := p.survey(v)
+	defer survey.done()
+	view.One = survey.asked(view.Names)
+	view.Organizations, view.Projects = survey.all(view.Names, view.Access)
 	if view.Ask.Path != "" {
 		found, err := p.explain(v, view.Ask)
 		if err != nil {
@@ -45,10 +52,7 @@ func (accessView) Methods() []string {
 	return []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodHead}
 }
 
-// Shown is the part of a list of names that is shown, and Unshown how many are not.
-func (accessView) Shown(all []named) []named { return all[:min(len(all), maxNamed)] }
-
-// Unshown counts the rest of what Shown returns.
+// Unshown counts what a list of names has beyond what the page shows.
 func (accessView) Unshown(all []named) int { return max(0, len(all)-maxNamed) }
 
 // Listed is the part of a list that is shown, and Unlisted how many are not.

@@ -37,7 +37,7 @@ func (p *Portal) showAdmin(v *visit, status int, fault string) error {
 	}
 	query := v.r.URL.Query()
 	view := adminView{
-		Service: p.config.Service(), Process: thisProcess(), Fault: fault,
+		Service: p.config.Service(v.r.Context()), Process: thisProcess(), Fault: fault,
 		PolicyFile: v.rules.File(), PolicyVersion: v.rules.Version(), CatalogVersion: p.config.Catalog.Version(),
 		Teams: len(v.rules.TeamNames()), Operations: len(p.config.Catalog.Operations()),
 		Find: strings.TrimSpace(query.Get("find")), All: len(all), Names: p.names(v),
@@ -57,6 +57,21 @@ func (p *Portal) showAdmin(v *visit, status int, fault string) error {
 func (v adminView) Offered() []named {
 	all := v.Names.Projects()
 	return all[:min(len(all), maxNamed)]
+}
+
+// Unconnected are the OAuth apps that somebody has to connect.
+func (v adminView) Unconnected() (names []string) {
+	for _, c := range v.Credentials {
+		if c.Kind == OAuthCredential && !c.Healthy {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
+// connectCommand is the command that connects an OAuth app.
+func connectCommand(name string) snippet {
+	return snippet{"connect-" + name, "Connect " + name, "gateway credential connect " + name + " --config gateway.yaml"}
 }
 
 // allTokens lists everybody's tokens, for administrators.

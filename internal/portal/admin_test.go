@@ -1,6 +1,7 @@
 package portal_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,13 +16,23 @@ import (
 // withService makes the portal show a service with a fault of every kind.
 func withService(c *portal.Config) {
 	at := time.Date(2026, 3, 31, 14, 5, 9, 0, time.UTC)
-	c.Service = func() portal.Service {
+	c.Service = func(context.Context) portal.Service {
 		return portal.Service{
 			Version: "v1.2.3", Started: at, Upstream: portal.Upstream{URL: "https://api.supabase.example", At: at}, AuditFault: "the disk is full",
-			Policy:      portal.PolicyState{Loaded: at, Tried: at.Add(time.Hour), Fault: "policy.yaml:3: unknown scope <b>"},
-			Credentials: []portal.Credential{{Name: "shared", Owner: "platform-bot", Healthy: true}, {Name: "old", Owner: "other-bot"}},
-			Cache:       portal.CacheState{Bytes: 3 << 20, Most: 256 << 20, Entries: 41},
-			Shadows:     []portal.Shadow{{Rule: "policy.yaml:9 teams[0].deny[1]", Calls: 7, Last: at}},
+			Policy: portal.PolicyState{Loaded: at, Tried: at.Add(time.Hour), Fault: "policy.yaml:3: unknown scope <b>"},
+			Replicas: []portal.Replica{
+				{Name: "gateway-0:8443", Address: "10.0.0.1:8443", Version: "v1.2.3", Started: at, This: true},
+				{Name: "gateway-1:8443", Address: "10.0.0.2:8443", Version: "v1.2.2", Started: at, Said: at, Faults: []string{"audit: the volume is <b>gone</b>"}},
+			},
+			Redis: &portal.Redis{Fault: "dial tcp: connection refused"},
+			Credentials: []portal.Credential{
+				{Name: "shared", Kind: portal.TokenCredential, Owner: "platform-bot", Healthy: true, Expires: time.Now().AddDate(1, 0, 0)},
+				{Name: "spare", Kind: portal.TokenCredential, Owner: "platform-bot", Healthy: true, Expires: time.Now().Add(24 * time.Hour)},
+				{Name: "old", Kind: portal.TokenCredential, Owner: "other-bot", Fault: "upstream refuses the token: renew it", Expires: at},
+				{Name: "app", Kind: portal.OAuthCredential, Owner: "app", Fault: "not connected"},
+			},
+			Cache:   portal.CacheState{Bytes: 3 << 20, Most: 256 << 20, Entries: 41},
+			Shadows: []portal.Shadow{{Rule: "policy.yaml:9 teams[0].deny[1]", Calls: 7, Last: at}},
 		}
 	}
 }
@@ -33,10 +44,14 @@ func TestAdministrationShowsTheService(t *testing.T) {
 		"v1.2.3", "31 Mar 2026, 14:05 UTC", "goroutines",
 		"https://api.supabase.example", "gave no answer", "cannot record, so writes are refused", "the disk is full",
 		"not taken up", "unknown scope &lt;b&gt;", "policy.yaml", "2 teams",
-		"shared", "accepted by Supabase", "old", "refused by Supabase",
+		"gateway-0:8443", "the one that answers you", "gateway-1:8443", "10.0.0.2:8443", "v1.2.2", "audit: the volume is &lt;b&gt;gone",
+		"does not answer", "connection refused",
+		"shared", "personal access token", "good", "spare", "soon", "old", "cannot be used", "upstream refuses the token: renew it", "ended",
+		"OAuth app", "renewed by itself", "gateway credential connect app --config",
 		"41 answers in 3 MiB of 256 MiB", "policy.yaml:9 teams[0].deny[1]", "refused 7 calls")
 	got := decode[portal.Service](t, s.api(t, http.MethodGet, "/-/api/admin", s.bearer("grace"), ""), http.StatusOK)
-	if got.Version != "v1.2.3" || got.Upstream.At.IsZero() || len(got.Credentials) != 2 || got.Shadows[0].Calls != 7 {
+	page.hides(t, "credential connect old") // a token is replaced in its file
+	if got.Version != "v1.2.3" || got.Upstream.At.IsZero() || len(got.Credentials) != 4 || len(got.Replicas) != 2 || got.Redis == nil || got.Shadows[0].Calls != 7 {
 		t.Errorf("as JSON: %+v", got)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -43,8 +44,8 @@ func auditQueryOf(values url.Values) auditQuery {
 	}
 }
 
-// Encode is the query as it stands in an address.
-func (q auditQuery) Encode() string {
+// Encode is the query as it stands in an address. Its type keeps a page from escaping it once more, as one value.
+func (q auditQuery) Encode() template.URL {
 	values := url.Values{}
 	for name, value := range map[string]string{
 		"since": q.Since, "until": q.Until, "who": q.Who, "team": q.Team, "project": q.Project, "operation": q.Operation,
@@ -54,7 +55,7 @@ func (q auditQuery) Encode() string {
 			values.Set(name, value)
 		}
 	}
-	return values.Encode()
+	return template.URL(values.Encode())
 }
 
 // filter turns a query into what the visitor may see of it: their own requests, for administrators everybody's.
@@ -132,7 +133,7 @@ func (p *Portal) search(v *visit, f audit.Filter, fn func(audit.Line) error) err
 	case <-ctx.Done():
 		return problem.New(http.StatusServiceUnavailable, problem.AuditUnavailable, "Too many searches of the audit log are running. Try again shortly.")
 	}
-	for line, err := range audit.Lines(ctx, p.config.AuditDir, f) {
+	for line, err := range p.config.AuditLines(ctx, f) {
 		if err != nil {
 			return fmt.Errorf("searching the audit log: %w", err)
 		}
@@ -151,7 +152,7 @@ type auditView struct {
 	Admin   bool
 	Fault   string
 	Records []audit.Record // newest first
-	Older   string         // the query of the next page, "" where there is none
+	Older   template.URL   // the query of the next page, "" where there is none
 	Teams   []string
 	Names   names
 }

@@ -3,6 +3,7 @@ package portal_test
 import (
 	"encoding/csv"
 	"encoding/json"
+	"html"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -52,7 +53,7 @@ func withAudit(t *testing.T) func(*portal.Config) {
 	if err := log.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return func(c *portal.Config) { c.AuditDir = dir }
+	return func(c *portal.Config) { c.AuditLines = audit.Dir(dir).Lines }
 }
 
 func TestWhoSeesWhichRequests(t *testing.T) {
@@ -124,6 +125,22 @@ func TestAuditFilters(t *testing.T) {
 		s.api(t, http.MethodGet, "/-/api/audit?"+query, grace, "").wants(t, http.StatusBadRequest, `"code":"bad_request"`)
 	}
 	s.signIn(t, "ada").get("/-/audit?status=x").wants(t, http.StatusBadRequest, "is no status", `role="alert"`)
+}
+
+func TestLinksOfTheAuditPageKeepItsFilter(t *testing.T) {
+	s := newStage(t, withAudit(t))
+	b := s.signIn(t, "grace")
+	page := b.get("/-/audit?who=ada&status=403")
+	for _, file := range []string{"/-/audit.csv?", "/-/audit.jsonl?"} {
+		_, rest, found := strings.Cut(page.body, `href="`+file)
+		query, _, _ := strings.Cut(rest, `"`)
+		if !found {
+			t.Fatalf("the page has no link to %s", file)
+		}
+		got := b.get(file + html.UnescapeString(query))
+		got.wants(t, http.StatusOK, "ada-write")
+		got.hides(t, "ada-read", "grace-read")
+	}
 }
 
 func TestAuditPageOfAWrite(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -77,6 +78,43 @@ func TestSupabaseLoginWithABrokenLink(t *testing.T) {
 	b.get("/cli/login").wants(t, http.StatusBadRequest, "Run supabase login again")
 	b.post("/-/tokens", "/cli/login", url.Values{"session_id": {"x"}, "public_key": {"04"}, "token_name": {"x"}}).
 		wants(t, http.StatusBadRequest, "Run supabase login again")
+}
+
+// CLI 3.1 shows a link to supabase.com whatever its profile says, so the portal takes that link.
+func TestPastedLoginLink(t *testing.T) {
+	s := newStage(t)
+	s.stranger(t).get("/-/cli").wants(t, http.StatusUnauthorized, "Sign in with corp")
+	b := s.signIn(t, "ada")
+	b.get("/-/").wants(t, http.StatusOK, `href="/-/cli"`)
+	link, _ := cliLink(t)
+	paste := func(link string) answer { return b.post("/-/cli", "/-/cli", url.Values{"link": {link}}) }
+	for name, link := range map[string]string{
+		"as shown":               "https://supabase.com/dashboard" + link,
+		"with spaces around":     "  https://supabase.com/dashboard" + link + "\n",
+		"broken over lines":      "https://supabase.com/dashboard" + link[:60] + "\r\n  " + link[60:],
+		"its end alone":          link,
+		"with more in the query": "https://supabase.com/dashboard" + link + "&return_to=https://evil.example",
+	} {
+		paste(link).wants(t, http.StatusOK, "Sign in the Supabase CLI?", "cli_ada@ada&#39;s-laptop_1")
+		if t.Failed() {
+			t.Fatalf("pasted %s: %q", name, link)
+		}
+	}
+	for name, link := range map[string]string{
+		"nothing":                "",
+		"another page":           "https://supabase.com/dashboard/projects",
+		"no session":             "https://supabase.com/dashboard/cli/login?public_key=04",
+		"a key that is none":     strings.Replace(link, "public_key=04", "public_key=05", 1),
+		"cut off":                link[:len(link)-10],
+		"a script":               "javascript:alert(1)//" + strings.Replace(link, "session_id", "session", 1),
+		"longer than any link":   link + strings.Repeat("&a=b", 2000),
+		"another path, one like": strings.Replace(link, "/cli/login?", "/cli/login/x?", 1),
+	} {
+		paste(link).wants(t, http.StatusBadRequest, "This is not the link that supabase login shows", `name="link"`)
+		if t.Failed() {
+			t.Fatalf("pasted %s: %q", name, link)
+		}
+	}
 }
 
 // decrypt does what the CLI does with the answer of its poll.

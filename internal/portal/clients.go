@@ -18,7 +18,11 @@ type client struct {
 	Steps    string // a sentence before what to paste
 	Snippets []snippet
 	Download string // a file to fetch, "" for none
+	Page     *pageLink
 }
+
+// pageLink is a page of the portal to go on with.
+type pageLink struct{ Path, Text string }
 
 // CLIProfile is the file that points the Supabase CLI at the gateway under publicURL.
 func CLIProfile(publicURL string) string {
@@ -43,7 +47,8 @@ func (p *Portal) clients() []client {
 func (p *Portal) supabaseCLI() client {
 	return client{
 		Name: "Supabase CLI", Download: "/-/profile.yaml",
-		Steps: "A profile file tells the CLI where the gateway is. Then supabase login leaves a token of yours in the CLI. Version 3.1 prints its link with supabase.com in front, whatever the profile says: open the part from /cli/login on at this gateway.",
+		Steps: "A profile file tells the CLI where the gateway is. Then supabase login leaves a token of yours in the CLI. Version 3.1 shows a link to supabase.com, whatever the profile says: give it to the page below instead of opening it.",
+		Page:  &pageLink{cliLinkPath, "Sign in the CLI with the link it shows"},
 		Snippets: []snippet{
 			{"cli-login", "Once on each machine", fmt.Sprintf(`mkdir -p ~/.supabase
 curl -fsS %s/-/profile.yaml -o ~/.supabase/gateway.yaml

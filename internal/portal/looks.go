@@ -94,6 +94,7 @@ func (l *looks) functions() template.FuncMap {
 		"bytes":    bytesText,
 		"limiting": func(l identity.Restriction, n names) limiting { return limiting{l, n} },
 		"grants":   func(view accessView, grants []policy.Grant) grantList { return grantList{view, grants} },
+		"connect":  connectCommand,
 		"revoking": func(token identity.TokenInfo, csrf, from string) revoking { return revoking{token, csrf, from} },
 	}
 }
@@ -215,7 +216,7 @@ func (p *Portal) nav(v *visit) []navItem {
 	if p.config.Quota != nil {
 		items = append(items, navItem{Title: "Quota", Path: quotaPath})
 	}
-	if p.config.AuditDir != "" {
+	if p.config.AuditLines != nil {
 		items = append(items, navItem{Title: "Audit", Path: auditPath})
 	}
 	if v.rules.Admin(v.caller) {

@@ -26,7 +26,7 @@ func TestNamesBesideReferences(t *testing.T) {
 		"project:" + payments: "Payments", "organization:acme": "Acme Corporation",
 	}))
 	ada := s.signIn(t, "ada")
-	ada.get("/-/access").wants(t, http.StatusOK, "<bdi>Payments</bdi></th><td>project", "<bdi>Acme Corporation</bdi></th><td>organization",
+	ada.get("/-/access").wants(t, http.StatusOK, "<bdi>Payments</bdi></th><td data-label=\"What\">project", "<bdi>Acme Corporation</bdi></th><td data-label=\"What\">organization",
 		"project <bdi>Payments</bdi> "+payments, "organization <bdi>Acme Corporation</bdi> acme")
 	ada.get("/-/quota").wants(t, http.StatusOK, "<bdi>Payments</bdi> <span class=\"scope\">project:"+payments)
 	ada.get("/-/audit").wants(t, http.StatusOK, "<bdi>Payments</bdi><br><code>"+payments)

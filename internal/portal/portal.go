@@ -8,6 +8,7 @@ package portal
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -45,14 +46,14 @@ type Config struct {
 	// Quota returns every rate-limit bucket. Nil: there is no quota page.
 	Quota func() []limiter.BucketState
 
-	// AuditDir is the folder of the audit log's files. Empty: there is no audit page.
-	AuditDir string
+	// AuditLines searches the audit log. Nil: there is no audit page.
+	AuditLines func(ctx context.Context, f audit.Filter) iter.Seq2[audit.Line, error]
 
 	// Audit records what is changed here: tokens made and revoked, and the cache purged.
 	Audit *audit.Log
 
 	// Service returns the state of the service, for administrators.
-	Service func() Service
+	Service func(ctx context.Context) Service
 
 	// Purge forgets the cached answers of a project or of an operation, whichever is not empty, and all where both are. It
 	// returns how many those were.
@@ -117,6 +118,7 @@ const (
 	purgePath    = "/-/admin/purge"
 	apiPath      = "/-/api/"
 	cliLoginPath = "/cli/login"                // "supabase login" opens it: {dashboard_url}/cli/login
+	cliLinkPath  = "/-/cli"                    // takes the link where the CLI shows one to somewhere else
 	cliPollPath  = "/platform/cli/login/"      // and asks here: {api_url}/platform/cli/login/{session}
 	callbackPath = identity.CallbackPath       // registered at the identity provider
 	cliPollRoute = cliPollPath + parameterMark // the session is its last segment
@@ -137,11 +139,13 @@ func (p *Portal) allRoutes() []route {
 		{"GET", tokensPath, person, p.tokens},
 		{"GET", accessPath, person, p.access},
 		{"GET", cliLoginPath, person, p.askCLI},
+		{"GET", cliLinkPath, person, p.pasteLink},
 
 		{"POST", "/-/sign-out", form, p.signOut},
 		{"POST", tokensPath, form, p.createToken},
 		{"POST", "/-/tokens/revoke", form, p.revokeToken},
 		{"POST", cliLoginPath, form, p.agreeCLI},
+		{"POST", cliLinkPath, form, p.followLink},
 
 		{"GET", adminPath, person, p.admin},
 		{"POST", purgePath, form, p.purge},
@@ -150,6 +154,7 @@ func (p *Portal) allRoutes() []route {
 		{"GET", apiPath + "access", bearer, p.apiAccess},
 		{"GET", apiPath + "explain", bearer, p.apiExplain},
 		{"GET", apiPath + "admin", bearer, p.apiAdmin},
+		{"POST", apiPath + "purge", bearer, p.apiPurge},
 		{"GET", apiPath + "tokens", bearer, p.apiTokens},
 		{"POST", apiPath + "tokens", bearer, p.apiCreateToken},
 		{"DELETE", apiPath + "tokens/" + parameterMark, bearer, p.apiRevokeToken},
@@ -160,7 +165,7 @@ func (p *Portal) allRoutes() []route {
 			route{"GET", apiPath + "quota", bearer, p.apiQuota},
 		)
 	}
-	if p.config.AuditDir != "" {
+	if p.config.AuditLines != nil {
 		routes = append(routes,
 			route{"GET", auditPath, person, p.audit},
 			route{"GET", auditPath + "/" + parameterMark, person, p.auditRequest},

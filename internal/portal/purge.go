@@ -1,46 +1,98 @@
 package portal
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
 
 	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/catalog"
+	"corp.example/gateway/internal/problem"
 )
 
-// purge forgets cached answers: those of a project, those of an operation, or all.
+// purgeRequest says which cached answers to forget: those of a project, those of an operation, or all.
+type purgeRequest struct {
+	Project    string `json:"project"`
+	Operation  string `json:"operation"`
+	Everything bool   `json:"everything"`
+}
+
+// purge is the form of the administrators' page.
 func (p *Portal) purge(v *visit) error {
 	if err := v.adminOnly(); err != nil {
 		return err
 	}
-	project, operation := strings.TrimSpace(v.r.PostForm.Get("project")), strings.TrimSpace(v.r.PostForm.Get("operation"))
-	everything := v.r.PostForm.Get("everything") == "yes"
-	asked := change{operation: cachePurged, rule: ruleAdmin, target: accountTarget(), status: http.StatusSeeOther}
-	switch {
-	case everything && project+operation == "":
-		asked.detail = "everything"
-	case everything || (project == "") == (operation == ""):
-		return p.showAdmin(v, http.StatusBadRequest, "Name a project or an operation, one of the two.")
-	case project != "":
-		if call, err := p.config.Catalog.Parse(http.MethodGet, "/v1/projects/"+project); err != nil || call.Target.ID != project {
-			return p.showAdmin(v, http.StatusBadRequest, fmt.Sprintf("%.100q is no project reference: it is the word of twenty letters in the project's address.", project))
-		}
-		asked.detail, asked.target = "project "+project, audit.Target{Kind: catalog.Project.String(), Project: project}
-	case p.config.Catalog.Lookup(operation) == nil:
-		return p.showAdmin(v, http.StatusBadRequest, fmt.Sprintf("There is no operation %.100q in the catalogue.", operation))
-	default:
-		asked.detail = "operation " + operation
+	asked := purgeRequest{
+		Project: strings.TrimSpace(v.r.PostForm.Get("project")), Operation: strings.TrimSpace(v.r.PostForm.Get("operation")),
+		Everything: v.r.PostForm.Get("everything") == "yes",
 	}
-	asked.do = func(c *change) error {
-		c.detail = fmt.Sprintf("%s: %s", c.detail, answers(p.config.Purge(project, operation)))
-		return nil
+	if fault := p.purgeFault(asked); fault != "" {
+		return p.showAdmin(v, http.StatusBadRequest, fault)
 	}
-	if err := p.recorded(v, asked); err != nil {
+	if _, err := p.purgeRecorded(v, asked, http.StatusSeeOther); err != nil {
 		return err
 	}
-	p.config.Log.Info("cache purged", "request_id", v.id(), "project", project, "operation", operation, "by_issuer", v.caller.Issuer, "by_subject", v.caller.Subject)
 	return v.redirect(adminPath + "?done=purged")
+}
+
+// apiPurge is the same for programs. The answer counts what the replica that was asked held in memory.
+func (p *Portal) apiPurge(v *visit) error {
+	if err := v.adminOnly(); err != nil {
+		return err
+	}
+	var asked purgeRequest
+	decoder := json.NewDecoder(http.MaxBytesReader(v.w, v.r.Body, maxForm))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&asked); err != nil {
+		return unreadable(err)
+	}
+	if fault := p.purgeFault(asked); fault != "" {
+		return problem.New(http.StatusBadRequest, problem.BadRequest, "%s", fault)
+	}
+	forgotten, err := p.purgeRecorded(v, asked, http.StatusOK)
+	if err != nil {
+		return err
+	}
+	return v.json(http.StatusOK, map[string]int{"forgotten": forgotten})
+}
+
+// purgeFault says what is wrong with a request, "" where nothing is.
+func (p *Portal) purgeFault(asked purgeRequest) string {
+	switch {
+	case asked.Everything && asked.Project+asked.Operation == "":
+		return ""
+	case asked.Everything || (asked.Project == "") == (asked.Operation == ""):
+		return "Name a project or an operation, one of the two."
+	case asked.Project != "":
+		if call, err := p.config.Catalog.Parse(http.MethodGet, "/v1/projects/"+asked.Project); err != nil || call.Target.ID != asked.Project {
+			return fmt.Sprintf("%.100q is no project reference: it is the word of twenty letters in the project's address.", asked.Project)
+		}
+	case p.config.Catalog.Lookup(asked.Operation) == nil:
+		return fmt.Sprintf("There is no operation %.100q in the catalogue.", asked.Operation)
+	}
+	return ""
+}
+
+// purgeRecorded does it, on all replicas, and returns how many answers went here.
+func (p *Portal) purgeRecorded(v *visit, asked purgeRequest, status int) (forgotten int, err error) {
+	c := change{operation: cachePurged, rule: ruleAdmin, target: accountTarget(), status: status, detail: "everything"}
+	switch {
+	case asked.Project != "":
+		c.detail, c.target = "project "+asked.Project, audit.Target{Kind: catalog.Project.String(), Project: asked.Project}
+	case asked.Operation != "":
+		c.detail = "operation " + asked.Operation
+	}
+	c.do = func(c *change) error {
+		forgotten = p.config.Purge(asked.Project, asked.Operation)
+		c.detail = fmt.Sprintf("%s: %s", c.detail, answers(forgotten))
+		return nil
+	}
+	if err := p.recorded(v, c); err != nil {
+		return 0, err
+	}
+	p.config.Log.Info("cache purged", "request_id", v.id(), "project", asked.Project, "operation", asked.Operation, "by_issuer", v.caller.Issuer, "by_subject", v.caller.Subject)
+	return forgotten, nil
 }
 
 func answers(n int) string { return count(n, "answer") + " forgotten" }

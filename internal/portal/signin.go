@@ -75,7 +75,7 @@ func (p *Portal) signIn(v *visit) error {
 
 // callback is where the identity provider sends the browser back to.
 func (p *Portal) callback(v *visit) error {
-	to, err := p.config.Identity.Complete(v.w, v.r)
+	to, err := p.config.Identity.Complete(v.w, v.r, p.config.TrustedProxies.Of(v.r))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package portal_test
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -117,7 +118,7 @@ func newStage(t *testing.T, changes ...func(*portal.Config)) *stage {
 	}}})
 	s.audit = newLog(t)
 	config := portal.Config{Identity: s.identity, PublicURL: publicURL, Audit: s.audit.log,
-		Service: func() portal.Service { return portal.Service{} }, Purge: func(string, string) int { return 0 }}
+		Service: func(context.Context) portal.Service { return portal.Service{} }, Purge: func(string, string) int { return 0 }}
 	for _, change := range changes {
 		change(&config)
 	}
