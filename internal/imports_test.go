@@ -20,25 +20,28 @@ var allowed = map[string][]string{
 	"secret":      nil,
 	"strictyaml":  nil,
 	"clientaddr":  nil,
-	"telemetry":   nil,
+	"trust":       nil,
+	"telemetry":   {"trust"},
 	"catalog":     {"problem", "strictyaml"},
-	"backplane":   {"secret"},
+	"backplane":   {"secret", "trust"},
+	"acme":        {"seal", "trust"}, // a private key leaves the process only sealed
 	"seal":        {"secret"},
 	"audit":       {"problem"},
-	"state":       nil,
-	"identity":    {"problem", "state"},                             // tokens and sessions are kept in the state
-	"inventory":   {"catalog"},                                      // learns from answers of catalogued operations
-	"credential":  {"catalog", "problem", "secret"},                 // what a credential covers is said in operations
-	"limiter":     {"catalog", "problem"},                           // limits belong to operations' classes
-	"cache":       nil,                                              // knows neither operations nor callers nor answers to refusals
-	"policy":      {"catalog", "identity", "problem", "strictyaml"}, // decides about callers and operations
-	"narrow":      {"catalog"},                                      // the shapes of lists
-	"sandbox":     nil,                                              // shares no code with what it tests
+	"state":       {"backplane"},                                       // replicas share it there
+	"identity":    {"clientaddr", "problem", "seal", "state", "trust"}, // tokens and sessions are kept in the state, refresh tokens sealed
+	"inventory":   {"catalog"},                                         // learns from answers of catalogued operations
+	"credential":  {"catalog", "problem", "seal", "secret", "state"},   // covers operations; keeps OAuth tokens sealed in the state
+	"limiter":     {"catalog", "problem"},                              // limits belong to operations' classes
+	"cache":       {"backplane", "seal"},                               // its second level; knows neither operations nor callers nor answers to refusals
+	"roster":      nil,                                                 // what replicas say of themselves in Redis, for people
+	"policy":      {"catalog", "identity", "problem", "strictyaml"},    // decides about callers and operations
+	"narrow":      {"catalog"},                                         // the shapes of lists
+	"sandbox":     nil,                                                 // shares no code with what it tests
 	"sandbox/idp": nil,
-	"server":      {"problem"},
-	"config":      {"backplane", "catalog", "policy", "seal", "secret", "strictyaml"},                                                           // whose checks it calls
-	"portal":      {"audit", "catalog", "clientaddr", "identity", "limiter", "policy", "problem", "state", "strictyaml"},                        // shows them
-	"proxy":       {"audit", "cache", "catalog", "clientaddr", "credential", "identity", "inventory", "limiter", "narrow", "policy", "problem"}, // the line
+	"server":      {"clientaddr", "problem"},                                                                                                                       // counts connections by client
+	"config":      {"backplane", "catalog", "policy", "seal", "secret", "strictyaml", "trust"},                                                                     // whose checks it calls
+	"portal":      {"audit", "catalog", "clientaddr", "identity", "limiter", "policy", "problem", "state", "strictyaml"},                                           // shows them
+	"proxy":       {"audit", "cache", "catalog", "clientaddr", "credential", "identity", "inventory", "limiter", "narrow", "policy", "problem", "secret", "trust"}, // the line; scrubs secrets
 }
 
 // leavesAvoid are modules that only the rooms that count and trace may import: leaf packages return facts.

@@ -17,9 +17,21 @@ import (
 	"corp.example/gateway/internal/strictyaml"
 )
 
-// auditCommand groups the commands on the audit log. They read its files and work beside a running gateway. load finds
-// the log's directory in a configuration.
-func auditCommand(load func(path string) (dir string, err error)) *cobra.Command {
+// auditPlaces find the audit log of a configuration.
+type auditPlaces struct {
+	dir    func(path string) (string, error)                                          // of its files
+	source func(path, which string) (source auditSource, end func() error, err error) // to search; which is one of the following
+}
+
+// The values of --source.
+const (
+	sourceAuto  = "auto"
+	sourceFiles = "files"
+	sourceRedis = "redis"
+)
+
+// auditCommand groups the commands on the audit log. They read it and work beside a running gateway.
+func auditCommand(places auditPlaces) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "audit",
 		Short: "Search, verify and follow the audit log",
@@ -28,19 +40,46 @@ configuration that names it. All of it works beside a running gateway.`,
 	}
 	path := command.PersistentFlags().String("config", "", "path of gateway.yaml, instead of DIR")
 	_ = command.MarkPersistentFlagFilename("config", "yaml") // fails only for a flag that does not exist
-	place := func(args []string) (string, error) {
+	named := func(args []string) error {
 		switch {
 		case len(args) == 1 && *path != "":
-			return "", errors.New("name either the log's directory or --config, not both")
+			return errors.New("name either the log's directory or --config, not both")
+		case len(args) == 0 && *path == "":
+			return errors.New("name the log's directory, or the configuration by --config FILE")
+		}
+		return nil
+	}
+	dir := func(args []string) (string, error) {
+		switch err := named(args); {
+		case err != nil:
+			return "", err
 		case len(args) == 1:
 			return args[0], nil
-		case *path != "":
-			return load(*path)
 		}
-		return "", errors.New("name the log's directory, or the configuration by --config FILE")
+		return places.dir(*path)
 	}
-	command.AddCommand(auditSearch(place), auditTail(place), auditVerify(place))
+	source := func(args []string, which string) (auditSource, func() error, error) {
+		switch err := named(args); {
+		case err != nil:
+			return nil, nil, err
+		case which != sourceAuto && which != sourceFiles && which != sourceRedis:
+			return nil, nil, fmt.Errorf("--source %q: want auto, files or redis", which)
+		case len(args) == 1 && which == sourceRedis:
+			return nil, nil, errors.New("--source redis needs --config, which says where Redis is")
+		case len(args) == 1:
+			return audit.Dir(args[0]), func() error { return nil }, nil
+		}
+		return places.source(*path, which)
+	}
+	command.AddCommand(auditSearch(source), auditTail(source), auditVerify(dir))
 	return command
+}
+
+// openSource opens the log that arguments and --source name.
+type openSource func(args []string, which string) (source auditSource, end func() error, err error)
+
+func sourceFlag(command *cobra.Command) *string {
+	return command.Flags().String("source", sourceAuto, "where to read: files, redis (the stream), or auto: files where there are any")
 }
 
 // auditFilter adds the flags that say which records are wanted and returns what makes them a filter.
@@ -111,7 +150,7 @@ func auditFormat(command *cobra.Command) func(io.Writer) (func(audit.Line) error
 	}
 }
 
-func auditSearch(place func([]string) (string, error)) *cobra.Command {
+func auditSearch(open openSource) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "search [DIR]",
 		Short: "Find records, oldest first",
@@ -119,13 +158,14 @@ func auditSearch(place func([]string) (string, error)) *cobra.Command {
   gateway audit search ./data/audit --actor ada@corp.example --format json | jq .path`,
 		Args: cobra.MaximumNArgs(1),
 	}
-	filter, format := auditFilter(command), auditFormat(command)
+	filter, format, which := auditFilter(command), auditFormat(command), sourceFlag(command)
 	last := command.Flags().Int("last", 0, "only the last so many records")
-	command.RunE = func(command *cobra.Command, args []string) error {
-		dir, err := place(args)
+	command.RunE = func(command *cobra.Command, args []string) (err error) {
+		source, end, err := open(args, *which)
 		if err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, end()) }()
 		f, err := filter(time.Now())
 		if err != nil {
 			return err
@@ -136,26 +176,27 @@ func auditSearch(place func([]string) (string, error)) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return errors.Join(printAll(audit.Lines(command.Context(), dir, f), show), out.Flush())
+		return errors.Join(printAll(source.Lines(command.Context(), f), show), out.Flush())
 	}
 	return command
 }
 
-func auditTail(place func([]string) (string, error)) *cobra.Command {
+func auditTail(open openSource) *cobra.Command {
 	command := &cobra.Command{
 		Use:     "tail [DIR]",
 		Short:   "Show the last records, and with -f those that come",
 		Example: "  gateway audit tail -f --config gateway.yaml --team payments",
 		Args:    cobra.MaximumNArgs(1),
 	}
-	filter, format := auditFilter(command), auditFormat(command)
+	filter, format, which := auditFilter(command), auditFormat(command), sourceFlag(command)
 	last := command.Flags().IntP("lines", "n", 10, "how many records to begin with")
 	follow := command.Flags().BoolP("follow", "f", false, "go on until interrupted")
-	command.RunE = func(command *cobra.Command, args []string) error {
-		dir, err := place(args)
+	command.RunE = func(command *cobra.Command, args []string) (err error) {
+		source, end, err := open(args, *which)
 		if err != nil {
 			return err
 		}
+		defer func() { err = errors.Join(err, end()) }()
 		f, err := filter(time.Now())
 		if err != nil {
 			return err
@@ -167,11 +208,11 @@ func auditTail(place func([]string) (string, error)) *cobra.Command {
 		f.Last = *last
 		switch {
 		case *follow:
-			return printAll(audit.Follow(command.Context(), dir, f), show)
+			return printAll(source.Follow(command.Context(), f), show)
 		case *last == 0:
 			return nil
 		}
-		return printAll(audit.Lines(command.Context(), dir, f), show)
+		return printAll(source.Lines(command.Context(), f), show)
 	}
 	return command
 }

@@ -32,7 +32,13 @@ func auditLog(t *testing.T) string {
 func auditRun(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	command := auditCommand(func(path string) (string, error) { return filepath.Join(filepath.Dir(path), "audit"), nil })
+	beside := func(path string) string { return filepath.Join(filepath.Dir(path), "audit") }
+	command := auditCommand(auditPlaces{
+		dir: func(path string) (string, error) { return beside(path), nil },
+		source: func(path, _ string) (auditSource, func() error, error) {
+			return audit.Dir(beside(path)), func() error { return nil }, nil
+		},
+	})
 	command.SetArgs(args)
 	command.SetOut(&out)
 	command.SetErr(&out)
@@ -134,6 +140,8 @@ func TestAuditArgumentsAreChecked(t *testing.T) {
 		{"search", dir, "--decision", "maybe"},
 		{"search", dir, "--phase", "checkpoint"},
 		{"search", dir, "--format", "xml"},
+		{"search", dir, "--source", "paper"},
+		{"search", dir, "--source", "redis"},
 		{"tail", filepath.Join(dir, "absent")},
 		{"verify", filepath.Join(dir, "absent")},
 		{"verify", dir, "--chain", "other"},

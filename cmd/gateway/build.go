@@ -3,18 +3,18 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"corp.example/gateway/internal/acme"
 	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/backplane"
 	"corp.example/gateway/internal/cache"
@@ -39,21 +39,32 @@ type gateway struct {
 	log         *slog.Logger
 	backplane   *backplane.Backplane // nil where one replica keeps everything itself
 	keys        *seal.Keys           // nil where nothing is sealed
-	store       *state.Embedded
+	store       state.Connection
 	identity    *identity.Service
 	credentials *credential.Set
 	audit       *audit.Log
+	exports     []*telemetry.AuditExport // of audit's OTLP sinks
+	limiter     limiter.Limiter
+	shared      *limiter.Shared // the same where replicas share it; nil otherwise
 	cache       *cache.Cache
 	upstream    *proxy.Upstream
 	proxy       *proxy.Proxy
 	server      *server.Server
-	certificate *server.Certificate
+	checks      []server.Check      // what must be well for it to be ready
+	certificate *server.Certificate // from files
+	acme        *acme.Manager       // or from an ACME server
 	reload      *reload
+	traces      *telemetry.Traces // nil where none are exported
+	level       *slog.LevelVar    // of the log
 }
 
-// build makes everything and binds the listeners; nothing is answered yet. All wiring is here.
-func build(loaded *config.Loaded, getenv func(string) string, log *slog.Logger) (*gateway, error) {
-	g := &gateway{started: time.Now(), config: loaded, getenv: getenv, log: log}
+// build makes everything and binds the listeners; nothing is answered yet. All wiring is here. The log goes to stderr.
+func build(loaded *config.Loaded, getenv func(string) string, stderr io.Writer) (*gateway, error) {
+	log, level, err := telemetry.Log(stderr, loaded.Telemetry.Log.Level, loaded.Telemetry.Log.Format)
+	if err != nil {
+		return nil, err
+	}
+	g := &gateway{started: time.Now(), config: loaded, getenv: getenv, log: log, level: level}
 	if err := g.assemble(); err != nil {
 		g.close()
 		return nil, err
@@ -63,7 +74,7 @@ func build(loaded *config.Loaded, getenv func(string) string, log *slog.Logger) 
 
 func (g *gateway) assemble() (err error) {
 	file := &g.config.File
-	registry := telemetry.Registry()
+	registry := telemetry.Registry(buildVersion())
 	trusted, err := clientaddr.Parse(file.Server.TrustedProxies)
 	if err != nil {
 		return err
@@ -71,51 +82,45 @@ func (g *gateway) assemble() (err error) {
 	if err := g.openShared(&file.State); err != nil {
 		return err
 	}
-	if g.store, err = state.Open(file.State.Dir); err != nil {
+	if err := g.openIdentity(file); err != nil {
 		return err
 	}
-	identityConfig, err := identityConfig(file, g.getenv, g.log)
+	if g.upstream, err = newUpstream(file); err != nil {
+		return err
+	}
+	if g.credentials, err = credential.New(credentialConfigs(g.config, g.upstream, g.store, g.keys, g.getenv), g.getenv); err != nil {
+		return err
+	}
+	if err := g.openAudit(&file.Audit); err != nil {
+		return err
+	}
+	tracer, err := g.openTraces(&file.Telemetry.OTLP)
 	if err != nil {
 		return err
 	}
-	if g.identity, err = identity.New(identityConfig, g.store); err != nil {
+	if err := g.openLimiter(&file.Limits); err != nil {
 		return err
 	}
-	if g.credentials, err = credential.New(credentialConfigs(file.Credentials), g.getenv); err != nil {
-		return err
-	}
-	if g.audit, err = audit.Open(auditConfig(&file.Audit, g.log)); err != nil {
-		return err
-	}
-	if g.upstream, err = proxy.NewUpstream(proxy.UpstreamConfig{
-		URL: file.Upstream.URL, CAFile: file.Upstream.CAFile, Timeout: time.Duration(file.Upstream.Timeout), ForwardHeaders: file.Upstream.ForwardHeaders,
-	}); err != nil {
-		return err
-	}
-	limits := limiterConfig(&file.Limits)
-	if err := limits.Validate(); err != nil {
-		return err
-	}
-	queue := limiter.New(limits)
 	if g.cache, err = cache.New(cache.Config{Memory: int64(file.Cache.Memory), StaleIfError: time.Duration(*file.Cache.StaleIfError),
-		Timeout: time.Duration(file.Limits.MaxWait + file.Upstream.Timeout), Forwards: g.upstream.Forwards}); err != nil {
+		Timeout: time.Duration(file.Limits.MaxWait + file.Upstream.Timeout), Forwards: g.upstream.Forwards,
+		Backplane: g.backplane, Keys: g.keys}); err != nil {
 		return err
 	}
 	g.proxy = proxy.New(proxy.Config{
-		Catalog: g.config.Catalog, Authenticate: g.identity.Authenticate, Credentials: g.credentials, Limiter: queue, Cache: g.cache,
-		Audit: g.audit, Upstream: g.upstream, PublicURL: file.Server.PublicURL, MaxWait: time.Duration(file.Limits.MaxWait),
-		TrustedProxies: trusted, Registry: registry, Log: g.log,
+		Catalog: g.config.Catalog, Authenticate: g.identity.Authenticate, Credentials: g.credentials, Limiter: g.limiter, Cache: g.cache,
+		Audit: g.audit, RecordSQL: file.Audit.SQL == config.SQLRedacted, Upstream: g.upstream, PublicURL: file.Server.PublicURL, MaxWait: time.Duration(file.Limits.MaxWait),
+		TrustedProxies: trusted, Registry: registry, Tracer: tracer, Log: g.log,
 	}, g.config.Policy)
 	g.reload = newReload(g.config, g.proxy.SetPolicy, registry, g.log)
 	pages, err := portal.New(portal.Config{
 		Identity: g.identity, Policy: g.proxy.Policy, Catalog: g.config.Catalog, PublicURL: file.Server.PublicURL,
-		MaxTokenAge: time.Duration(file.Identity.Tokens.MaxAge), Resolve: g.proxy.Resolve, Names: g.proxy.Names, Quota: queue.Snapshot, AuditDir: file.Audit.Dir(),
+		MaxTokenAge: time.Duration(file.Identity.Tokens.MaxAge), Resolve: g.proxy.Resolve, Names: g.proxy.Names, Quota: g.limiter.Snapshot, AuditLines: g.auditLines(&file.Audit),
 		Audit: g.audit, Service: g.status, Purge: g.purge, TrustedProxies: trusted, Log: g.log,
 	})
 	if err != nil {
 		return err
 	}
-	return g.listen(publicHandler(g.proxy, pages), registry)
+	return g.listen(publicHandler(g.proxy, pages), trusted, registry)
 }
 
 // openShared opens what replicas share and what seals.
@@ -128,14 +133,18 @@ func (g *gateway) openShared(s *config.State) (err error) {
 	if s.Redis == nil {
 		return nil
 	}
-	place := backplane.Config{URL: s.Redis.URL, CAFile: s.Redis.CAFile, Log: g.log}
-	if !s.Redis.Password.IsZero() {
-		if place.Password, err = s.Redis.Password.Read(g.getenv); err != nil {
-			return err
+	g.backplane, err = openRedis(s.Redis, g.getenv, g.log)
+	return err
+}
+
+func openRedis(r *config.Redis, getenv func(string) string, log *slog.Logger) (_ *backplane.Backplane, err error) {
+	place := backplane.Config{URL: r.URL, CAFile: r.CAFile, Log: log}
+	if !r.Password.IsZero() {
+		if place.Password, err = r.Password.Read(getenv); err != nil {
+			return nil, err
 		}
 	}
-	g.backplane, err = backplane.Open(place)
-	return err
+	return backplane.Open(place)
 }
 
 // publicHandler joins what the public listener serves. It does not clean paths as http.ServeMux would: the catalogue
@@ -150,12 +159,11 @@ func publicHandler(api, pages http.Handler) http.Handler {
 	})
 }
 
-func (g *gateway) listen(public http.Handler, registry *prometheus.Registry) (err error) {
+func (g *gateway) listen(public http.Handler, trusted clientaddr.Trusted, registry *prometheus.Registry) (err error) {
 	file := &g.config.File
-	if file.Server.TLS != nil {
-		if g.certificate, err = server.LoadCertificate(file.Server.TLS.CertFile, file.Server.TLS.KeyFile); err != nil {
-			return err
-		}
+	encrypted, err := g.openTLS(registry)
+	if err != nil {
+		return err
 	}
 	checks := []server.Check{
 		{Name: "audit", Ready: g.audit.Healthy},
@@ -166,10 +174,15 @@ func (g *gateway) listen(public http.Handler, registry *prometheus.Registry) (er
 		// Told, but not a reason to send clients elsewhere: every replica has the same Redis, and some answers need none.
 		checks = append(checks, server.Check{Name: "redis", Ready: g.backplane.Healthy, Detail: true})
 	}
+	if g.acme != nil {
+		checks = append(checks, server.Check{Name: "certificate", Ready: g.acme.Ready})
+	}
+	g.checks = checks
 	g.server, err = server.Listen(server.Config{
-		Listen: file.Server.Listen, Public: public, Certificate: g.certificate, MaxBody: int64(file.Server.MaxBody),
-		AdminListen: file.Admin.Listen, DrainTimeout: time.Duration(file.Server.DrainTimeout), Log: g.log,
-		Admin: server.AdminHandler(registry, checks...),
+		Listen: file.Server.Listen, Public: public, TLS: encrypted, Plain: g.challenges(), MaxBody: int64(file.Server.MaxBody),
+		MaxConnections: file.Server.MaxConnections, TrustedProxies: trusted, Registry: registry,
+		AdminListen: file.Admin.Listen, DrainDelay: time.Duration(*file.Server.DrainDelay), DrainTimeout: time.Duration(file.Server.DrainTimeout), Log: g.log,
+		Admin: server.AdminHandler(registry, g.level, checks...),
 	})
 	return err
 }
@@ -179,14 +192,15 @@ func (g *gateway) run(ctx context.Context) error {
 	background, stop := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
 	watchers.Go(func() { g.identity.Warm(background) })
-	watchers.Go(func() { g.credentials.Watch(background, g.getenv, g.log) })
+	watchers.Go(func() { g.identity.RefreshMembership(background) })
+	watchers.Go(func() { g.credentials.Watch(background, g.log) })
+	watchers.Go(func() { g.credentials.Record(background, g.store, g.log) })
 	signal.Ignore(syscall.SIGPIPE) // a reader of standard output that leaves is the audit sink's fault to report
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	watchers.Go(func() { config.WatchFile(background, g.config.File.Policy.File, time.Second, hangup, g.reload.policy) })
-	if g.certificate != nil {
-		watchers.Go(func() { g.certificate.Watch(background, g.log) })
-	}
+	watchers.Go(func() { g.keepCertificate(background) })
+	watchers.Go(func() { g.announce(background) })
 	g.log.Info("gateway listening", "version", buildVersion(), "address", g.server.Addr().String(), "admin", g.server.AdminAddr().String(),
 		"public_url", g.config.Server.PublicURL, "policy", g.config.Policy.Version())
 	err := g.server.Serve(ctx)
@@ -199,11 +213,23 @@ func (g *gateway) run(ctx context.Context) error {
 // close ends what was built, the last first: who writes ends before what is written to.
 func (g *gateway) close() error {
 	var faults []error
+	if g.acme != nil {
+		g.acme.Close()
+	}
+	if g.credentials != nil {
+		g.credentials.Close()
+	}
 	if g.upstream != nil {
 		g.upstream.Close()
 	}
-	if g.audit != nil {
-		faults = append(faults, g.audit.Close())
+	if g.shared != nil {
+		g.shared.Close()
+	}
+	faults = append(faults, g.closeAudit())
+	if g.traces != nil {
+		if err := g.traces.Close(); err != nil { // a collector that is away must not make a good ending a bad one
+			g.log.Warn("the last traces were not exported", "error", err)
+		}
 	}
 	if g.identity != nil {
 		g.identity.Close()
@@ -211,84 +237,11 @@ func (g *gateway) close() error {
 	if g.store != nil {
 		faults = append(faults, g.store.Close())
 	}
+	if g.cache != nil {
+		g.cache.Close()
+	}
 	if g.backplane != nil {
 		faults = append(faults, g.backplane.Close())
 	}
 	return errors.Join(faults...)
-}
-
-func identityConfig(file *config.File, getenv func(string) string, log *slog.Logger) (identity.Config, error) {
-	out := identity.Config{
-		PublicURL: file.Server.PublicURL,
-		Tokens:    identity.Tokens{MaxAge: time.Duration(file.Identity.Tokens.MaxAge), ReauthenticateAfter: time.Duration(file.Identity.Tokens.ReauthenticateAfter)},
-		Log:       log,
-	}
-	for _, issuer := range file.Identity.Issuers {
-		configured := identity.Issuer{Name: issuer.Name, URL: issuer.URL, Audience: issuer.Audience, CAFile: issuer.CAFile,
-			Claims: identity.Claims{Groups: issuer.Claims.Groups, Email: issuer.Claims.Email}}
-		if issuer.Client != nil {
-			configured.Client = &identity.Client{ID: issuer.Client.ID}
-			if !issuer.Client.Secret.IsZero() {
-				secret, err := issuer.Client.Secret.Read(getenv)
-				if err != nil {
-					return out, fmt.Errorf("identity issuer %s: %w", issuer.Name, err)
-				}
-				configured.Client.Secret = secret.Reveal()
-			}
-		}
-		out.Issuers = append(out.Issuers, configured)
-	}
-	return out, nil
-}
-
-func credentialConfigs(configured []config.Credential) []credential.Config {
-	out := make([]credential.Config, len(configured))
-	for i, c := range configured {
-		out[i] = credential.Config{Name: c.Name, Owner: c.Owner, Token: c.Token, Organizations: c.Organizations, Projects: c.Projects, Scopes: c.Scopes}
-	}
-	return out
-}
-
-func limiterConfig(l *config.Limits) limiter.Config {
-	out := limiter.Config{Granularity: limiter.Granularity(l.Granularity), Headroom: l.Headroom, MaxWait: time.Duration(l.MaxWait)}
-	for _, reserve := range l.Reserve {
-		out.Reserve = append(out.Reserve, limiter.Reserve{Team: reserve.Team, Share: float64(reserve.Percent) / 100})
-	}
-	return out
-}
-
-func auditConfig(a *config.Audit, log *slog.Logger) audit.Config {
-	out := audit.Config{Name: a.Name, KeyFile: a.Key.File, Flush: time.Duration(a.Flush), Log: log}
-	for _, sink := range a.Sinks {
-		configured := audit.Sink{Required: sink.Required}
-		if sink.File != nil {
-			configured.File = &audit.FileConfig{Dir: sink.File.Dir, MaxSize: int64(sink.File.MaxSize), MaxAge: time.Duration(sink.File.MaxAge), Keep: time.Duration(sink.File.Retention), MaxTotal: int64(sink.File.MaxTotal)}
-		} else {
-			configured.Stream = os.Stdout
-		}
-		out.Sinks = append(out.Sinks, configured)
-	}
-	return out
-}
-
-// loadTokenSettings is what "gateway token" needs of the configuration.
-func loadTokenSettings(path string, getenv func(string) string) (tokenSettings, error) {
-	loaded, err := config.Load(path, getenv)
-	if err != nil {
-		return tokenSettings{}, err
-	}
-	return tokenSettings{StateDir: loaded.State.Dir, Teams: loaded.Policy.TeamNames(),
-		Tokens: identity.Tokens{MaxAge: time.Duration(loaded.Identity.Tokens.MaxAge), ReauthenticateAfter: time.Duration(loaded.Identity.Tokens.ReauthenticateAfter)}}, nil
-}
-
-// loadAuditDir is the folder of the first file sink.
-func loadAuditDir(path string, getenv func(string) string) (string, error) {
-	loaded, err := config.Load(path, getenv)
-	if err != nil {
-		return "", err
-	}
-	if dir := loaded.Audit.Dir(); dir != "" {
-		return dir, nil
-	}
-	return "", fmt.Errorf("%s has no file sink under audit.sinks: there is nothing on this machine to read", filepath.Base(path))
 }

@@ -24,7 +24,6 @@ import (
 	"corp.example/gateway/internal/portal"
 	"corp.example/gateway/internal/sandbox"
 	"corp.example/gateway/internal/sandbox/idp"
-	"corp.example/gateway/internal/telemetry"
 )
 
 func demoCommand(getenv func(string) string) *cobra.Command {
@@ -78,11 +77,7 @@ func runDemo(ctx context.Context, listen string, getenv func(string) string, std
 	if err != nil {
 		return err
 	}
-	log, err := telemetry.Log(stderr, loaded.Telemetry.Log.Level, loaded.Telemetry.Log.Format)
-	if err != nil {
-		return err
-	}
-	g, err := build(loaded, getenv, log)
+	g, err := build(loaded, getenv, stderr)
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,14 @@ func main() {
 // run is the whole program but for the process around it. A faulty configuration comes back as an error that reads one
 // fault a line.
 func run(ctx context.Context, args []string, getenv func(string) string, stdout, stderr io.Writer) error {
+	root := rootCommand(getenv)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return root.ExecuteContext(ctx)
+}
+
+func rootCommand(getenv func(string) string) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "gateway",
 		Short: "An authenticated, caching gateway in front of the Supabase Management API",
@@ -44,13 +52,17 @@ Begin with "gateway demo": it runs everything on this machine and asks for nothi
 		checkCommand(getenv),
 		explainCommand(getenv),
 		tokenCommand(func(path string) (tokenSettings, error) { return loadTokenSettings(path, getenv) }),
-		auditCommand(func(path string) (string, error) { return loadAuditDir(path, getenv) }),
+		credentialCommand(getenv),
+		auditCommand(auditPlaces{
+			dir: func(path string) (string, error) { return loadAuditDir(path, getenv) },
+			source: func(path, which string) (auditSource, func() error, error) {
+				return loadAuditSource(path, which, getenv)
+			},
+		}),
+		healthCommand(),
 		versionCommand(),
 	)
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	return root.ExecuteContext(ctx)
+	return root
 }
 
 // configFlag adds the flag that every command on a configuration has.

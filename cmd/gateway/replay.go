@@ -143,7 +143,7 @@ func (r *replay) judge(record *audit.Record, op *catalog.Operation) (decision po
 		return decision, "the log names no team: the caller had none, or several"
 	}
 	caller := r.caller(record)
-	request := policy.Request{Op: op, Target: policy.Target{Kind: op.Target, Project: record.Target.Project, Organization: record.Target.Organization}}
+	request := policy.Request{Op: op, Target: recordedTarget(record, op)}
 	for i, effect := range effectsOf(record, op) {
 		request.Effect = effect
 		judged := r.rules.Decide(caller, record.Team, request, record.Time)
@@ -158,6 +158,15 @@ func (r *replay) judge(record *audit.Record, op *catalog.Operation) (decision po
 		decision = judged
 	}
 	return decision, ""
+}
+
+// recordedTarget is what a call was about, as far as the log tells. A parent was recorded where one was looked up and found.
+func recordedTarget(record *audit.Record, op *catalog.Operation) policy.Target {
+	t := record.Target
+	return policy.Target{
+		Kind: op.Target, Project: t.Project, Organization: t.Organization, Parent: t.Parent,
+		Branch: t.Project != "" && t.Parent != "" && t.Project != t.Parent, Resolved: t.Parent != "",
+	}
 }
 
 // effectsOf is what a recorded call may have done. Where a body can make it a read, the log holds the hash of every body

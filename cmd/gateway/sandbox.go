@@ -58,6 +58,7 @@ A fault is a kind, then what it applies to, separated by commas:
 
   status=503,method=GET,path=/v1/projects,times=2      the next two
   status=429,header=Retry-After: 5,probability=0.1     one in ten
+  status=403,lacks=infra_disk_config_read              what a scoped token lacks
   reset,late           carry the operation out, then reset the connection
   cut=1024             end the connection after so many bytes of body
   hang                 never answer

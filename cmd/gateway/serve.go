@@ -4,15 +4,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"corp.example/gateway/internal/config"
-	"corp.example/gateway/internal/telemetry"
 )
 
 func serveCommand(getenv func(string) string) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run the gateway",
-		Long: `Runs the gateway until it is told to stop. SIGTERM and Ctrl-C stop accepting, let running and
-queued requests finish within server.drain_timeout and flush the audit log. SIGHUP, or a change
+		Long: `Runs the gateway until it is told to stop. After SIGTERM or Ctrl-C it is not ready any more, still
+answers for server.drain_delay, stops accepting, lets running and queued requests finish within
+server.drain_timeout and flushes the audit log; a second signal ends it at once. SIGHUP, or a change
 of the file, reads the policy again; a faulty policy changes nothing and is reported.`,
 		Example: "  gateway serve --config /etc/gateway/gateway.yaml",
 		Args:    cobra.NoArgs,
@@ -23,11 +23,7 @@ of the file, reads the policy again; a faulty policy changes nothing and is repo
 		if err != nil {
 			return err
 		}
-		log, err := telemetry.Log(command.ErrOrStderr(), loaded.Telemetry.Log.Level, loaded.Telemetry.Log.Format)
-		if err != nil {
-			return err
-		}
-		g, err := build(loaded, getenv, log)
+		g, err := build(loaded, getenv, command.ErrOrStderr())
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/identity"
 	"corp.example/gateway/internal/problem"
 	"corp.example/gateway/internal/state"
@@ -19,19 +20,23 @@ import (
 
 // tokenSettings is what the token commands need of a configuration.
 type tokenSettings struct {
-	StateDir string          // state.dir
-	Tokens   identity.Tokens // identity.tokens
-	Teams    []string        // the policy's teams, to tell a mistyped --team; nil: not checked
+	Connect func() (state.Connection, error) // to what the service keeps tokens in
+	Tokens  identity.Tokens                  // identity.tokens
+	Teams   []string                         // the policy's teams, to tell a mistyped --team; nil: not checked
+
+	// OpenAudit opens the audit log for one command, and returns what closes it. Nil: nothing is recorded.
+	OpenAudit func() (log *audit.Log, end func() error, err error)
 }
 
 // tokenCommand groups the commands on minted tokens. They work on the state directory itself, or through the gateway
-// that is running on it, which then knows of every change at once.
+// that is running on it, which then knows of every change at once, or on the Redis that the replicas share.
 func tokenCommand(load func(path string) (tokenSettings, error)) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "token",
 		Short: "Create, list and revoke tokens without a browser",
 		Long: `Creates, lists and revokes the tokens that the gateway mints. It works beside a running gateway on
-the same configuration, and a revoked token stops at once. Whoever may read state.dir may do this.`,
+the same configuration, and a revoked token stops at once, on every replica within a second. Whoever
+may read state.dir, or write to the Redis of state.redis, may do this.`,
 	}
 	path := command.PersistentFlags().String("config", "", "path of gateway.yaml")
 	_ = command.MarkPersistentFlagRequired("config") // fails only for a flag that does not exist
@@ -54,7 +59,7 @@ type desk struct {
 }
 
 func openDesk(settings tokenSettings) (*desk, error) {
-	store, err := state.Connect(settings.StateDir)
+	store, err := settings.Connect()
 	if err != nil {
 		return nil, err
 	}
@@ -113,10 +118,14 @@ for the subject, a name of your choice that audit lines show, and is in the team
 		if err := d.checkTeams(teams); err != nil {
 			return err
 		}
-		secret, info, err := d.Mint(command.Context(), identity.MintRequest{
-			Owner: identity.Operator(subject, email, teams), Name: name, Expires: until, Limits: limits,
-		})
-		if err != nil {
+		var secret string
+		var info identity.TokenInfo
+		if err := d.recorded(command.Context(), "gateway-token-create", "a token for "+subject, func() (string, error) {
+			secret, info, err = d.Mint(command.Context(), identity.MintRequest{
+				Owner: identity.Operator(subject, email, teams), Name: name, Expires: until, Limits: limits,
+			})
+			return fmt.Sprintf("token %s, %q, for %s", info.ID, info.Name, info.Subject), err
+		}); err != nil {
 			return plain(err)
 		}
 		stderr := command.ErrOrStderr()
@@ -252,7 +261,11 @@ input.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, d.Close()) }()
-			info, err := d.Revoke(command.Context(), which)
+			var info identity.TokenInfo
+			err = d.recorded(command.Context(), "gateway-token-revoke", "a token", func() (string, error) {
+				info, err = d.Revoke(command.Context(), which)
+				return fmt.Sprintf("token %s, %q, of %s", info.ID, info.Name, info.Subject), err
+			})
 			if errors.Is(err, state.ErrNotFound) {
 				return errors.New("there is no such token: it may have expired or been revoked; see gateway token list")
 			}

@@ -23,7 +23,7 @@ func token(t *testing.T, dir string, args ...string) (stdout, stderr string, err
 		if path != "gateway.yaml" {
 			return tokenSettings{}, errors.New("reading " + path)
 		}
-		return tokenSettings{StateDir: dir, Tokens: identity.Tokens{MaxAge: 24 * time.Hour}, Teams: []string{"payments", "search"}}, nil
+		return tokenSettings{Connect: connect(dir), Tokens: identity.Tokens{MaxAge: 24 * time.Hour}, Teams: []string{"payments", "search"}}, nil
 	})
 	var out, log bytes.Buffer
 	command.SilenceErrors, command.SilenceUsage = true, true
@@ -191,7 +191,7 @@ func TestTokensBesideARunningService(t *testing.T) {
 func TestTokenRevokeReadsStandardInput(t *testing.T) {
 	dir := t.TempDir()
 	secret, _ := createToken(t, dir)
-	command := tokenCommand(func(string) (tokenSettings, error) { return tokenSettings{StateDir: dir}, nil })
+	command := tokenCommand(func(string) (tokenSettings, error) { return tokenSettings{Connect: connect(dir)}, nil })
 	command.SetIn(strings.NewReader(secret + "\n"))
 	command.SetErr(&bytes.Buffer{})
 	command.SetArgs([]string{"revoke", "-", "--config", "x"})
@@ -220,4 +220,8 @@ func TestTokenListEscapesNames(t *testing.T) {
 	if err != nil || strings.ContainsAny(out.String(), "\x1b\u009b") || strings.Count(out.String(), "\n") != 2 {
 		t.Errorf("printed %q, %v", out.String(), err)
 	}
+}
+
+func connect(dir string) func() (state.Connection, error) {
+	return func() (state.Connection, error) { return state.Connect(dir) }
 }

@@ -42,6 +42,7 @@ func Load(path string, getenv func(string) string) (*Loaded, error) {
 	if loaded.Catalog, err = catalog.New(loaded.File.Catalog.Extra...); err != nil {
 		v.fault(err.Error(), "catalog", "extra")
 	} else {
+		v.rights(loaded.File.Credentials, loaded.Catalog)
 		loaded.Policy, policyErr = LoadPolicy(loaded.File.Policy.File, loaded.Catalog, loaded.File.IssuerNames())
 	}
 	if err := errors.Join(v.faults.Err(), policyErr); err != nil {
@@ -87,6 +88,10 @@ func shown(path string) string {
 func (f *File) fillDefaults() {
 	setDefault(&f.Server.Listen, ":8443")
 	setDefault(&f.Server.MaxBody, 64<<20)
+	setDefault(&f.Server.MaxConnections, 4096)
+	if f.Server.DrainDelay == nil {
+		f.Server.DrainDelay = new(strictyaml.Duration(5 * time.Second))
+	}
 	setDefault(&f.Server.DrainTimeout, strictyaml.Duration(55*time.Second))
 	setDefault(&f.Admin.Listen, "127.0.0.1:9090")
 	setDefault(&f.State.Dir, "data")
@@ -95,48 +100,12 @@ func (f *File) fillDefaults() {
 	for i := range f.Credentials {
 		setDefault(&f.Credentials[i].Owner, f.Credentials[i].Name)
 	}
-	for i := range f.Identity.Issuers {
-		setDefault(&f.Identity.Issuers[i].Claims.Groups, "groups")
-		setDefault(&f.Identity.Issuers[i].Claims.Email, "email")
-	}
-	setDefault(&f.Identity.Tokens.MaxAge, strictyaml.Duration(90*24*time.Hour))
-	setDefault(&f.Identity.Tokens.ReauthenticateAfter, strictyaml.Duration(30*24*time.Hour))
+	f.Identity.fillDefaults()
 	setDefault(&f.Policy.File, "policy.yaml")
-	setDefault(&f.Limits.Granularity, "auto")
-	setDefault(&f.Limits.MaxWait, strictyaml.Duration(50*time.Second))
-	setDefault(&f.Cache.Memory, 256<<20)
-	if f.Cache.StaleIfError == nil {
-		f.Cache.StaleIfError = new(strictyaml.Duration(10 * time.Minute))
-	}
+	f.Limits.fillDefaults()
+	f.Cache.fillDefaults()
 	f.Audit.fillDefaults(f.State.Dir)
-	setDefault(&f.Telemetry.Log.Level, "info")
-	setDefault(&f.Telemetry.Log.Format, "json")
-}
-
-func (a *Audit) fillDefaults(stateDir string) {
-	setDefault(&a.Name, "audit")
-	setDefault(&a.Flush, strictyaml.Duration(time.Second))
-	if len(a.Sinks) == 0 {
-		a.Sinks = []Sink{{File: &FileSink{Dir: filepath.Join(stateDir, "audit")}, Required: true}}
-	}
-	for _, sink := range a.Sinks {
-		if sink.File != nil {
-			setDefault(&sink.File.MaxSize, 64<<20)
-			setDefault(&sink.File.MaxAge, strictyaml.Duration(24*time.Hour))
-			setDefault(&sink.File.Retention, strictyaml.Duration(400*24*time.Hour))
-			setDefault(&sink.File.MaxTotal, 50<<30)
-		}
-	}
-}
-
-// Dir is the folder of the first file sink, which is the one that is searched; "" without one.
-func (a *Audit) Dir() string {
-	for _, sink := range a.Sinks {
-		if sink.File != nil {
-			return sink.File.Dir
-		}
-	}
-	return ""
+	f.Telemetry.fillDefaults()
 }
 
 func setDefault[T comparable](value *T, to T) {
@@ -148,25 +117,12 @@ func setDefault[T comparable](value *T, to T) {
 
 // resolvePaths makes every path absolute, so that nothing depends on the folder the gateway was started in.
 func (f *File) resolvePaths(base string) {
-	paths := append(f.State.paths(), &f.Upstream.CAFile, &f.Policy.File, &f.Audit.Key.File)
-	if f.Server.TLS != nil {
-		paths = append(paths, &f.Server.TLS.CertFile, &f.Server.TLS.KeyFile)
-	}
-	for i := range f.Credentials {
-		paths = append(paths, &f.Credentials[i].Token.File)
-	}
-	for i := range f.Identity.Issuers {
-		issuer := &f.Identity.Issuers[i]
-		paths = append(paths, &issuer.CAFile)
-		if issuer.Client != nil {
-			paths = append(paths, &issuer.Client.Secret.File)
-		}
-	}
-	for _, sink := range f.Audit.Sinks {
-		if sink.File != nil {
-			paths = append(paths, &sink.File.Dir)
-		}
-	}
+	paths := append(f.State.paths(), &f.Upstream.CAFile, &f.Policy.File)
+	paths = append(paths, f.Audit.paths()...)
+	paths = append(paths, f.Telemetry.OTLP.paths()...)
+	paths = append(paths, f.Server.TLS.paths()...)
+	paths = append(paths, credentialPaths(f.Credentials)...)
+	paths = append(paths, f.Identity.paths()...)
 	for _, path := range paths {
 		if *path != "" && !filepath.IsAbs(*path) {
 			*path = filepath.Join(base, *path)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/credential"
@@ -28,6 +30,7 @@ type errand struct {
 	body       *requestBody
 	credential *credential.Credential
 	turn       limiter.Ask
+	renewed    bool        // upstream refused the credential once, and there was another secret to go on with
 	send       func() bool // asked at the last moment whether anybody still waits for the answer; nil: somebody does
 }
 
@@ -112,28 +115,38 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 		}
 
 		// 8. Forward.
+		bearer, err := e.credential.Bearer(ctx)
+		if err != nil {
+			slot.Unsent()
+			return a, err
+		}
 		if e.send != nil && !e.send() {
 			slot.Unsent()
 			return a, context.Canceled
 		}
 		a.sent = true
 		began := time.Now()
-		a.response, err = p.config.Upstream.forward(ctx, e.method, &e.call, e.header, e.body, e.credential)
+		forwarding, span := p.span(ctx, "forward", trace.SpanKindClient, e.call.Op)
+		a.response, err = p.config.Upstream.forward(forwarding, e.method, &e.call, e.header, e.body, bearer)
 		a.took = time.Since(began)
 		if err != nil {
+			answered(span, 0)
 			p.metrics.upstreamAnswered(e.call.Op, 0, a.took)
 			slot.Lost()
 			return a, unanswered(err)
 		}
+		answered(span, a.response.StatusCode)
 		p.metrics.upstreamAnswered(e.call.Op, a.response.StatusCode, a.took)
 
 		// 9. Learn.
 		slot.Learn(a.response.StatusCode, a.response.Header)
-		p.observe(e.credential, a.response)
+		again, err := p.observe(ctx, &e, bearer, a.response)
 		switch status := a.response.StatusCode; {
-		case status == http.StatusUnauthorized:
-			a.response.Body.Close()
-			return a, credential.Refused(e.credential)
+		case err != nil:
+			return a, err
+		case again:
+			turn = slot.Retry
+			continue
 		case status == http.StatusTooManyRequests:
 			p.metrics.upstreamLimited.Inc()
 			p.config.Log.Warn("upstream answered 429: its quota was spent elsewhere", "operation", e.call.Op.ID, "scope", e.turn.Scope, "owner", e.turn.Owner)
@@ -148,7 +161,7 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 			a.response.Body.Close()
 			return a, unreadable(coding)
 		}
-		a.response.Body = scrub(a.response.Body, e.credential.Secret().Reveal())
+		a.response.Body = scrub(a.response.Body, e.credential.Secrets())
 		return a, nil
 	}
 }
@@ -156,6 +169,8 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 // queue waits for one turn. How long counts also where the turn did not come.
 func (p *Proxy) queue(ctx context.Context, op *catalog.Operation, a *asked, turn func(context.Context) (*limiter.Slot, error)) (*limiter.Slot, error) {
 	began := time.Now()
+	ctx, span := p.span(ctx, "queue", trace.SpanKindInternal, op)
+	defer span.End()
 	slot, err := turn(ctx)
 	waited := time.Since(began)
 	a.queued += waited
@@ -169,17 +184,6 @@ func unreadable(coding string) error {
 	return problem.New(http.StatusBadGateway, problem.UpstreamFailed,
 		"Upstream answered in a coding that the gateway did not ask for and does not pass on. If this was a write, it may have happened: look before you repeat it.").
 		Because(fmt.Errorf("Content-Encoding %.40q", coding))
-}
-
-// observe keeps the credential's health, and says so where it changes.
-func (p *Proxy) observe(c *credential.Credential, response *http.Response) {
-	switch {
-	case !c.Observe(response.StatusCode, time.Now()):
-	case c.Healthy():
-		p.config.Log.Info("upstream accepts the credential again", "credential", c.Name())
-	default:
-		p.config.Log.Error("upstream refused the credential: renew it", "credential", c.Name())
-	}
 }
 
 // discard reads the little that a refusal's body has, so that its connection can be used again.
@@ -228,7 +232,7 @@ func levelOf(p *problem.Error) slog.Level {
 	switch {
 	case p.Status == http.StatusInternalServerError, p.Code == problem.UpstreamCredential, p.Code == problem.NoCredential, p.Code == problem.AuditUnavailable:
 		return slog.LevelError
-	case p.Status >= 500:
+	case p.Status >= 500, p.Code == problem.CredentialLacks:
 		return slog.LevelWarn
 	default:
 		return slog.LevelInfo

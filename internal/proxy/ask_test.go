@@ -254,7 +254,7 @@ func TestAReplacedCredentialCountsAsHealthyAtOnce(t *testing.T) {
 	inBubble(t, options{upstream: reply(401, `{}`), credentials: config}, func(t *testing.T, l *line) {
 		ctx, stop := context.WithCancel(t.Context())
 		defer stop()
-		go l.credentials.Watch(ctx, nil, slog.New(slog.DiscardHandler))
+		go l.credentials.Watch(ctx, slog.New(slog.DiscardHandler))
 		l.call(t.Context(), "GET", source, "")
 		if got := l.metric(t, "gateway_credential_healthy", "shared"); got != 0 {
 			t.Errorf("refused, yet gateway_credential_healthy = %v", got)

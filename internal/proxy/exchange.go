@@ -7,9 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"go.opentelemetry.io/otel/propagation"
-	"go.opentelemetry.io/otel/trace"
-
 	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/credential"
@@ -34,6 +31,7 @@ type exchange struct {
 	credential *credential.Credential
 	record     audit.Record
 	answer     answer
+	trace      tracing
 	served     bool // the line has returned; where it has not when finish runs, a panic is passing
 }
 
@@ -45,28 +43,16 @@ type answer struct {
 }
 
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{w: w, r: r, began: time.Now(), id: w.Header().Get("X-Request-Id"), body: newRequestBody(r)}
+	r, tracing := p.beginTrace(r)
+	x := &exchange{w: w, r: r, trace: tracing, began: time.Now(), id: w.Header().Get("X-Request-Id"), body: newRequestBody(r)}
 	x.record = audit.Record{
 		RequestID: x.id,
-		TraceID:   traceID(r),
+		TraceID:   traceID(r.Context()),
 		Method:    r.Method,
 		Path:      r.RequestURI, // as received; the log cuts the query off
 		Client:    audit.Client{IP: p.config.TrustedProxies.Of(r), UserAgent: r.UserAgent()},
 	}
 	return x
-}
-
-// traceID is the trace that the client says its request belongs to (W3C Trace Context), "" without one.
-func traceID(r *http.Request) string {
-	if len(r.Header["Traceparent"]) == 0 {
-		return ""
-	}
-	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(r.Header))
-	span := trace.SpanContextFromContext(ctx)
-	if !span.HasTraceID() {
-		return ""
-	}
-	return span.TraceID().String()
 }
 
 // parsed notes what is called.
@@ -86,7 +72,7 @@ func (x *exchange) identified(caller *identity.Caller) {
 // resolved notes what the call is about.
 func (x *exchange) resolved(request policy.Request) {
 	x.request = request
-	x.record.Target = audit.Target{Kind: request.Target.Kind.String(), Project: request.Target.Project, Organization: request.Target.Organization}
+	x.record.Target = audit.Target{Kind: request.Target.Kind.String(), Project: request.Target.Project, Organization: request.Target.Organization, Parent: request.Target.Parent}
 }
 
 // decided notes what policy said.
@@ -123,7 +109,8 @@ func (p *Proxy) finish(x *exchange) {
 		status:    x.answer.status,
 		cache:     x.record.Cache,
 		decision:  x.decisionLabel(),
-	}, took)
+	}, took, x.trace.exemplar())
+	x.trace.end(x)
 	p.shadowed(x)
 	if !p.config.Log.Enabled(x.r.Context(), slog.LevelDebug) {
 		return // the audit log is the record; without this check each field would be allocated for nothing

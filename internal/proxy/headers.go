@@ -3,9 +3,11 @@ package proxy
 import (
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"corp.example/gateway/internal/credential"
+	"corp.example/gateway/internal/secret"
 )
 
 // forwarded are the request headers that go upstream, in canonical form; everything else stays here. A list of what may
@@ -57,7 +59,7 @@ var withheld = map[string]bool{
 	"Connection": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Authorization": true, "Proxy-Connection": true,
 	"Te": true, "Trailer": true, "Transfer-Encoding": true, "Upgrade": true,
 	"X-Gotrue-Id": true, "Set-Cookie": true, "Www-Authenticate": true, "Authorization": true,
-	"X-Request-Id": true, "Cache-Status": true, "Server-Timing": true, "Age": true,
+	"X-Request-Id": true, "Cache-Status": true, "Server-Timing": true,
 	"X-Ratelimit-Limit": true, "X-Ratelimit-Remaining": true, "X-Ratelimit-Reset": true,
 	"X-Content-Type-Options": true, "Content-Security-Policy": true, "Referrer-Policy": true, "Strict-Transport-Security": true,
 	"Alt-Svc": true, "Server": true, "Via": true,
@@ -66,22 +68,29 @@ var withheld = map[string]bool{
 // copyAnswerHeader gives the client what it may see of upstream's answer header. A value that holds our credential is
 // dropped whole: upstream echoed what it should not have.
 func copyAnswerHeader(out, in http.Header, c *credential.Credential) {
-	secret := c.Secret().Reveal()
+	secrets := c.Secrets()
 	for name, values := range in {
-		if withheld[name] || namedInConnection(in, name) || holds(name, secret) {
+		if withheld[name] || namedInConnection(in, name) || named(name, secrets) {
 			continue
 		}
 		for _, value := range values {
-			if !strings.Contains(value, secret) {
+			if !holds(value, secrets) {
 				out[name] = append(out[name], value)
 			}
 		}
 	}
 }
 
-// holds reports whether a header's name, whose case net/http has changed, holds the secret.
-func holds(name, secret string) bool {
-	return len(name) >= len(secret) && strings.Contains(strings.ToLower(name), strings.ToLower(secret))
+// holds reports whether a header's value holds one of the secrets.
+func holds(value string, secrets []secret.Text) bool {
+	return slices.ContainsFunc(secrets, func(s secret.Text) bool { return strings.Contains(value, s.Reveal()) })
+}
+
+// named reports whether a header's name, whose case net/http has changed, holds one of the secrets.
+func named(name string, secrets []secret.Text) bool {
+	return slices.ContainsFunc(secrets, func(s secret.Text) bool {
+		return len(name) >= len(s.Reveal()) && strings.Contains(strings.ToLower(name), strings.ToLower(s.Reveal()))
+	})
 }
 
 // namedInConnection reports whether the answer's Connection header claims the header for that one connection.

@@ -13,13 +13,22 @@ import (
 
 // cachedRead answers one read from the cache.
 func cachedRead(t testing.TB) func() {
-	line := newLine(t, options{minted: true, rows: []catalog.Row{{ID: "v1-list-all-functions", Cache: &catalog.RowCache{TTL: strictyaml.Duration(time.Hour)}}}})
+	return newLine(t, options{minted: true, rows: cachedLong()}).cachedRead(t)
+}
+
+// cachedLong makes one operation's answers keep for longer than any test takes.
+func cachedLong() []catalog.Row {
+	return []catalog.Row{{ID: "v1-list-all-functions", Cache: &catalog.RowCache{TTL: strictyaml.Duration(time.Hour)}}}
+}
+
+// cachedRead answers one read from the cache; one goroutine may use what it returns.
+func (l *line) cachedRead(t testing.TB) func() {
 	request := httptest.NewRequest("GET", "/v1/projects/"+sandbox.Payments+"/functions", nil)
-	request.Header.Set("Authorization", "Bearer "+line.token)
+	request.Header.Set("Authorization", "Bearer "+l.token)
 	w := &discarding{header: http.Header{}}
 	read := func() {
 		clear(w.header)
-		line.ServeHTTP(w, request)
+		l.ServeHTTP(w, request)
 		if w.status != http.StatusOK {
 			t.Fatalf("status %d", w.status)
 		}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/cache"
@@ -45,7 +46,9 @@ type options struct {
 	policy      string              // "": the caller's team "a" may do everything
 	credentials []credential.Config // nil: one that reaches everything, from the environment variable PAT
 	rows        []catalog.Row       // further operations, or changes of the embedded ones
+	tracer      trace.Tracer        // nil: nothing is traced
 	minted      bool                // as in earnest: a minted token, upstream behind a socket, an audit file
+	sink        *audit.Sink         // nil: that file, or memory
 }
 
 // line is the whole line as it is served, in this process.
@@ -81,9 +84,12 @@ func newLine(t testing.TB, o options) *line {
 	}
 	l.credentials, err = credential.New(o.credentials, func(string) string { return upstreamToken })
 	must(err)
-	sink := audit.Sink{Stream: &l.audit, Required: true}
+	sink := audit.Sink{Shipper: audit.Stdout(&l.audit), Required: true}
 	if o.minted {
 		sink = audit.Sink{File: &audit.FileConfig{Dir: t.TempDir()}, Required: true}
+	}
+	if o.sink != nil {
+		sink = *o.sink
 	}
 	l.log, err = audit.Open(audit.Config{Sinks: []audit.Sink{sink}})
 	must(err)
@@ -100,7 +106,7 @@ func newLine(t testing.TB, o options) *line {
 		upstreamURL = server.URL
 		authenticate = l.mint(t)
 	}
-	upstream, err := proxy.NewUpstream(proxy.UpstreamConfig{URL: upstreamURL, Timeout: upstreamWait})
+	upstream, err := proxy.NewUpstream(proxy.UpstreamConfig{URL: upstreamURL, Timeout: upstreamWait, Propagate: o.tracer != nil})
 	must(err)
 	t.Cleanup(upstream.Close)
 	if !o.minted {
@@ -110,7 +116,7 @@ func newLine(t testing.TB, o options) *line {
 	must(err)
 	l.Proxy = proxy.New(proxy.Config{
 		Catalog: operations, Authenticate: authenticate, Credentials: l.credentials, Limiter: l.limiter, Cache: answers, Audit: l.log, Upstream: upstream,
-		PublicURL: "http://gateway.example", MaxWait: longestWait, Registry: l.registry, Log: slog.New(slog.DiscardHandler),
+		PublicURL: "http://gateway.example", MaxWait: longestWait, Registry: l.registry, Tracer: o.tracer, Log: slog.New(slog.DiscardHandler),
 	}, rules)
 	return l
 }
@@ -159,6 +165,8 @@ func inMemory(t testing.TB, handler http.Handler) func(context.Context, string, 
 			return near, nil
 		case <-listener.closed:
 			return nil, net.ErrClosed
+		case <-ctx.Done():
+			return nil, ctx.Err()
 		}
 	}
 }

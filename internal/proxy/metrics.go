@@ -45,7 +45,7 @@ type answerLabels struct {
 // answerCounters are the metrics that one combination of labels counts in.
 type answerCounters struct {
 	requests, cache, decision prometheus.Counter
-	duration                  prometheus.Observer
+	duration                  prometheus.ExemplarObserver
 }
 
 // durationBuckets reach from a cached answer to the longest wait in the queue.
@@ -77,8 +77,8 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	return m
 }
 
-// count counts a finished request.
-func (m *metrics) count(labels answerLabels, took time.Duration) {
+// count counts a finished request. trace is the one its duration points at as an exemplar, "" for none.
+func (m *metrics) count(labels answerLabels, took time.Duration, trace string) {
 	m.mu.RLock()
 	counters := m.answered[labels]
 	m.mu.RUnlock()
@@ -89,7 +89,11 @@ func (m *metrics) count(labels answerLabels, took time.Duration) {
 		m.mu.Unlock()
 	}
 	counters.requests.Inc()
-	counters.duration.Observe(took.Seconds())
+	var exemplar prometheus.Labels
+	if trace != "" {
+		exemplar = prometheus.Labels{"trace_id": trace}
+	}
+	counters.duration.ObserveWithExemplar(took.Seconds(), exemplar)
 	if counters.cache != nil {
 		counters.cache.Inc()
 	}
@@ -101,7 +105,7 @@ func (m *metrics) count(labels answerLabels, took time.Duration) {
 func (m *metrics) resolve(labels answerLabels) *answerCounters {
 	counters := &answerCounters{
 		requests: m.requests.WithLabelValues(labels.operation, labels.team, labels.outcome, strconv.Itoa(labels.status)),
-		duration: m.duration.WithLabelValues(labels.operation),
+		duration: m.duration.WithLabelValues(labels.operation).(prometheus.ExemplarObserver), // every histogram is one
 	}
 	if labels.cache != "" {
 		counters.cache = m.cacheRequests.WithLabelValues(labels.cache)
@@ -122,7 +126,7 @@ func (m *metrics) upstreamAnswered(op *catalog.Operation, status int, took time.
 // state is the metrics that are read from the parts that keep the state, at each scrape.
 type state struct {
 	cache       *cache.Cache
-	limiter     *limiter.Memory
+	limiter     limiter.Limiter
 	audit       *audit.Log
 	credentials *credential.Set
 	classes     []string // limit classes of the catalogue
@@ -141,8 +145,13 @@ func newState(config Config) state {
 var (
 	cacheBytes       = prometheus.NewDesc("gateway_cache_bytes", "Memory the cache's entries take.", nil, nil)
 	cacheEntries     = prometheus.NewDesc("gateway_cache_entries", "Answers the cache holds.", nil, nil)
+	cacheTrusted     = prometheus.NewDesc("gateway_cache_trusted", "1 while this replica hears of the other replicas' writes and believes its memory; without state.redis there is no such series.", nil, nil)
+	cacheOutages     = prometheus.NewDesc("gateway_cache_outages_total", "How often this replica forgot its memory, since it may have missed a write; the start counts as one.", nil, nil)
+	cacheShared      = prometheus.NewDesc("gateway_cache_shared_total", "Look-ups in the cache that the replicas share; waited: another replica's fetch brought the answer.", []string{"result"}, nil)
+	cacheWrites      = prometheus.NewDesc("gateway_cache_invalidations_total", "Writes by how the other replicas took them; outlasted: one did not acknowledge and must have stopped believing its memory; unanswered: Redis was away.", []string{"result"}, nil)
 	queueDepth       = prometheus.NewDesc("gateway_queue_depth", "Requests waiting for a slot of upstream's quota.", []string{"class"}, nil)
 	auditRecords     = prometheus.NewDesc("gateway_audit_records_total", "Records of the audit log by what became of them.", []string{"sink", "result"}, nil)
+	credentialEnd    = prometheus.NewDesc("gateway_credential_expires_timestamp_seconds", "When the credential's token ends by its configured date, in Unix time.", []string{"credential"}, nil)
 	credentialHealth = prometheus.NewDesc("gateway_credential_healthy", "1 while upstream accepts the credential.", []string{"credential"}, nil)
 )
 
@@ -150,9 +159,14 @@ var (
 func (s state) Describe(out chan<- *prometheus.Desc) {
 	out <- cacheBytes
 	out <- cacheEntries
+	out <- cacheTrusted
+	out <- cacheOutages
+	out <- cacheShared
+	out <- cacheWrites
 	out <- queueDepth
 	out <- auditRecords
 	out <- credentialHealth
+	out <- credentialEnd
 }
 
 // Collect implements prometheus.Collector.
@@ -160,7 +174,8 @@ func (s state) Collect(out chan<- prometheus.Metric) {
 	stats := s.cache.Stats()
 	out <- prometheus.MustNewConstMetric(cacheBytes, prometheus.GaugeValue, float64(stats.Bytes))
 	out <- prometheus.MustNewConstMetric(cacheEntries, prometheus.GaugeValue, float64(stats.Entries))
-	waiting := waitingByClass(s.limiter.Snapshot())
+	s.collectShared(out)
+	waiting := s.limiter.Waiting() // of this replica: the sum over replicas is how many wait
 	for _, class := range s.classes {
 		out <- prometheus.MustNewConstMetric(queueDepth, prometheus.GaugeValue, float64(waiting[class]), class)
 	}
@@ -179,21 +194,28 @@ func (s state) Collect(out chan<- prometheus.Metric) {
 			healthy = 1
 		}
 		out <- prometheus.MustNewConstMetric(credentialHealth, prometheus.GaugeValue, healthy, c.Name())
+		if ends := c.Expires(); !ends.IsZero() {
+			out <- prometheus.MustNewConstMetric(credentialEnd, prometheus.GaugeValue, float64(ends.Unix()), c.Name())
+		}
 	}
 }
 
-// waitingByClass adds up who waits. All limits of one class in one scope share a queue, which counts once.
-func waitingByClass(buckets []limiter.BucketState) map[string]int {
-	type queue struct{ owner, scope, class, operation string }
-	depth := map[string]int{}
-	counted := map[queue]bool{}
-	for _, bucket := range buckets {
-		if q := (queue{bucket.Owner, bucket.Scope, bucket.Class, bucket.Operation}); !counted[q] {
-			counted[q] = true
-			for _, waiting := range bucket.Waiting {
-				depth[bucket.Class] += waiting
-			}
-		}
+// collectShared tells of the cache's work with other replicas.
+func (s state) collectShared(out chan<- prometheus.Metric) {
+	shared, ok := s.cache.SharedStats()
+	if !ok {
+		return
 	}
-	return depth
+	trusted := 0.0
+	if shared.Trusted {
+		trusted = 1
+	}
+	out <- prometheus.MustNewConstMetric(cacheTrusted, prometheus.GaugeValue, trusted)
+	out <- prometheus.MustNewConstMetric(cacheOutages, prometheus.CounterValue, float64(shared.Outages))
+	for result, n := range map[string]uint64{"hit": shared.Found, "waited": shared.Waited, "miss": shared.Missed, "failed": shared.Failed} {
+		out <- prometheus.MustNewConstMetric(cacheShared, prometheus.CounterValue, float64(n), result)
+	}
+	for result, n := range map[string]uint64{"acknowledged": shared.Acknowledged, "outlasted": shared.Outlasted, "unanswered": shared.Unanswered} {
+		out <- prometheus.MustNewConstMetric(cacheWrites, prometheus.CounterValue, float64(n), result)
+	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/cache"
@@ -27,19 +28,21 @@ import (
 	"corp.example/gateway/internal/policy"
 )
 
-// Config is what the line is made of. All of it is required but for TrustedProxies.
+// Config is what the line is made of. All of it is required but for TrustedProxies and Tracer.
 type Config struct {
 	Catalog        *catalog.Catalog
 	Authenticate   func(ctx context.Context, authorization []string, client netip.Addr) (*identity.Caller, error)
 	Credentials    *credential.Set
-	Limiter        *limiter.Memory
+	Limiter        limiter.Limiter
 	Cache          *cache.Cache
 	Audit          *audit.Log
 	Upstream       *Upstream
 	PublicURL      string        // where clients reach the gateway, without a slash at its end
 	MaxWait        time.Duration // the longest a request queues
 	TrustedProxies clientaddr.Trusted
+	RecordSQL      bool // audit records hold SQL statements without their literals
 	Registry       prometheus.Registerer
+	Tracer         trace.Tracer // nil: nothing is traced
 	Log            *slog.Logger
 }
 

@@ -134,11 +134,13 @@ func (p *Proxy) fetcher(x *exchange, spent *atomic.Pointer[timing]) cache.Fetche
 		header := http.Header{}
 		copyAnswerHeader(header, a.response.Header, e.credential)
 		localLocation(header, p.config.Upstream.origin(), p.config.PublicURL)
+		cookie := len(a.response.Header["Set-Cookie"]) > 0 // withheld from clients, but what comes with it is for one of them
 		a.response.Header = header
 		answer, err := p.config.Cache.Read(a.response)
 		if err != nil {
 			return nil, unanswered(err)
 		}
+		answer.Cookie = cookie
 		if err := legible(e.call.Op, answer); err != nil {
 			return nil, err
 		}
@@ -220,6 +222,8 @@ func cacheRule(call catalog.Call, target policy.Target) cache.Rule {
 	reveal, _ := call.Query().Get("reveal")
 	return cache.Rule{
 		TTL:    call.Op.Cache.TTL,
+		Errors: call.Op.Cache.Errors,
+		Strict: call.Op.Cache.Strict,
 		Scopes: readScopes(call, target),
 		Secret: call.Op.Secret || reveal != "" && !strings.EqualFold(reveal, "false"),
 	}

@@ -3,23 +3,29 @@ package proxy
 import (
 	"bytes"
 	"io"
+
+	"corp.example/gateway/internal/secret"
 )
 
-// scrubber passes a body through and blots out a secret in it, should upstream ever echo the credential. The length
-// stays, so that Content-Length holds.
+// scrubber passes a body through and blots out secrets in it, should upstream ever echo the credential: the one that was
+// sent, and those before it. The length stays, so that Content-Length holds.
 type scrubber struct {
-	body   io.ReadCloser
-	secret []byte
-	buffer []byte // buffer[:clean] may go out; what follows could be the beginning of the secret
-	space  *[]byte
-	clean  int
-	err    error // what the body ended with
+	body    io.ReadCloser
+	secrets [][]byte
+	buffer  []byte // buffer[:clean] may go out; what follows could be the beginning of a secret
+	space   *[]byte
+	clean   int
+	err     error // what the body ended with
 }
 
 // scrub wraps body, which must be closed to return its buffer.
-func scrub(body io.ReadCloser, secret string) io.ReadCloser {
+func scrub(body io.ReadCloser, secrets []secret.Text) io.ReadCloser {
 	space := buffers.Get().(*[]byte)
-	return &scrubber{body: body, secret: []byte(secret), space: space, buffer: (*space)[:0]}
+	s := &scrubber{body: body, space: space, buffer: (*space)[:0], secrets: make([][]byte, 0, len(secrets))}
+	for _, text := range secrets {
+		s.secrets = append(s.secrets, []byte(text.Reveal()))
+	}
+	return s
 }
 
 func (s *scrubber) Close() error {
@@ -48,11 +54,14 @@ func (s *scrubber) fill() {
 	held := copy(*s.space, s.buffer)
 	n, err := s.body.Read((*s.space)[held:])
 	s.buffer, s.err = (*s.space)[:held+n], err
-	blot(s.buffer, s.secret)
-	s.clean = len(s.buffer)
-	if err == nil {
-		s.clean -= suspicious(s.buffer, s.secret)
+	held = 0
+	for _, secret := range s.secrets {
+		blot(s.buffer, secret)
+		if err == nil {
+			held = max(held, suspicious(s.buffer, secret))
+		}
 	}
+	s.clean = len(s.buffer) - held
 }
 
 func blot(data, secret []byte) {

@@ -6,9 +6,27 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"corp.example/gateway/internal/secret"
 )
 
-const planted = "sbp_aabbccddeeff00112233445566778899aabbccdd"
+const (
+	planted = "sbp_aabbccddeeff00112233445566778899aabbccdd"
+	before  = "sbp_ddccbbaa99887766554433221100ffeeddccbbaa" // what was sent before it
+)
+
+var plantedOnly = []secret.Text{secret.New(planted)}
+
+func TestScrubBlotsOutTheSecretsBeforeToo(t *testing.T) {
+	in := `{"old":"` + before + `","new":"` + planted + `"}`
+	for how, reader := range map[string]func(io.Reader) io.Reader{"whole": func(r io.Reader) io.Reader { return r }, "bytewise": iotest.OneByteReader} {
+		body := scrub(io.NopCloser(reader(strings.NewReader(in))), []secret.Text{secret.New(planted), secret.New(before)})
+		got, err := io.ReadAll(body)
+		if stars := strings.Repeat("*", len(planted)); err != nil || string(got) != `{"old":"`+stars+`","new":"`+stars+`"}` {
+			t.Errorf("read %s: %q, %v", how, got, err)
+		}
+	}
+}
 
 func TestScrubBlotsOutTheSecretWhereverItIsCut(t *testing.T) {
 	stars := strings.Repeat("*", len(planted))
@@ -25,7 +43,7 @@ func TestScrubBlotsOutTheSecretWhereverItIsCut(t *testing.T) {
 		for how, reader := range map[string]func(io.Reader) io.Reader{
 			"whole": func(r io.Reader) io.Reader { return r }, "bytewise": iotest.OneByteReader, "with its end": iotest.DataErrReader,
 		} {
-			got, err := io.ReadAll(scrub(io.NopCloser(reader(strings.NewReader(test.in))), planted))
+			got, err := io.ReadAll(scrub(io.NopCloser(reader(strings.NewReader(test.in))), plantedOnly))
 			if err != nil || string(got) != test.want {
 				t.Errorf("%s, read %s: %.80q, %v; want %.80q", name, how, got, err, test.want)
 			}
@@ -34,7 +52,7 @@ func TestScrubBlotsOutTheSecretWhereverItIsCut(t *testing.T) {
 }
 
 func TestScrubPassesTheBodysErrorOn(t *testing.T) {
-	body := scrub(io.NopCloser(io.MultiReader(strings.NewReader("part"), iotest.ErrReader(io.ErrUnexpectedEOF))), planted)
+	body := scrub(io.NopCloser(io.MultiReader(strings.NewReader("part"), iotest.ErrReader(io.ErrUnexpectedEOF))), plantedOnly)
 	got, err := io.ReadAll(body)
 	if string(got) != "part" || err != io.ErrUnexpectedEOF {
 		t.Errorf("read %q, %v", got, err)
@@ -50,7 +68,7 @@ func FuzzScrub(f *testing.F) {
 	f.Add(planted+planted[:3], 1)
 	f.Fuzz(func(t *testing.T, text string, step int) {
 		text = strings.ReplaceAll(text, "S", planted)
-		body := scrub(io.NopCloser(&stepReader{strings.NewReader(text), max(step, 1)}), planted)
+		body := scrub(io.NopCloser(&stepReader{strings.NewReader(text), max(step, 1)}), plantedOnly)
 		got, err := io.ReadAll(body)
 		if err != nil || len(got) != len(text) || bytes.Contains(got, []byte(planted)) {
 			t.Errorf("%q became %q, %v", text, got, err)
@@ -70,7 +88,7 @@ func BenchmarkScrub(b *testing.B) {
 	data := bytes.Repeat([]byte(`{"name":"sbp_project","id":1234567890},`), 1<<15)
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
-		body := scrub(io.NopCloser(bytes.NewReader(data)), planted)
+		body := scrub(io.NopCloser(bytes.NewReader(data)), plantedOnly)
 		_, _ = io.Copy(io.Discard, body)
 		body.Close()
 	}

@@ -18,10 +18,12 @@ func (p *Proxy) serve(x *exchange) error {
 	ctx := x.r.Context()
 
 	// 1. Parse. The error waits until step 2 has passed: strangers learn nothing about what exists.
+	x.enter("parse")
 	call, unparsed := p.config.Catalog.Parse(x.r.Method, x.r.RequestURI)
 	x.parsed(call)
 
 	// 2. Identify. Only a bearer token counts; session cookies are the portal's.
+	x.enter("identify")
 	caller, err := p.config.Authenticate(ctx, x.r.Header["Authorization"], x.record.Client.IP)
 	if err != nil {
 		return p.refuseStranger(x, err)
@@ -36,13 +38,18 @@ func (p *Proxy) serve(x *exchange) error {
 	}
 
 	// 3. Resolve. What the call is about, where neither path nor body says it all.
+	x.enter("resolve")
 	request, err := p.resolve(ctx, rules, x)
 	if err != nil {
 		return err
 	}
 	x.resolved(request)
+	if p.config.RecordSQL {
+		x.record.SQL = x.statement()
+	}
 
 	// 4. Authorise. The zero decision denies.
+	x.enter("authorise")
 	x.decided(rules.Decide(caller, x.team(), request, x.began))
 	if !x.decision.Allow {
 		return denied(x)
@@ -53,6 +60,7 @@ func (p *Proxy) serve(x *exchange) error {
 	x.record.Credential = x.credential.Name()
 
 	// 5. Intent. Nothing that changes anything goes on before it is durably recorded.
+	x.enter("intent")
 	if !x.isRead() {
 		x.body.recordHash()
 		if err := p.config.Audit.Intent(ctx, &x.record); err != nil {
@@ -63,6 +71,7 @@ func (p *Proxy) serve(x *exchange) error {
 	}
 
 	// 6. Look up, and on a miss 7 to 10: queue, forward, learn, store.
+	x.enter("look up")
 	if !p.buffered(x) {
 		return p.stream(ctx, x, x.hidden(rules))
 	}
@@ -75,10 +84,12 @@ func (p *Proxy) serve(x *exchange) error {
 	}
 
 	// 11. Narrow, to this caller, on hit and miss alike.
+	x.enter("narrow")
 	if found, err = p.narrow(ctx, rules, x, found); err != nil {
 		return err
 	}
 
 	// 12. Respond.
+	x.enter("respond")
 	return p.respond(x, found)
 }

@@ -121,7 +121,7 @@ func TestASlowClientIsNotAStalledUpstream(t *testing.T) {
 
 func TestAReadWhoseBodyTricklesIsUpstreamsFaultAndNoLackOfQuota(t *testing.T) {
 	trickle := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for {
+		for range 100 { // far longer than any time-out here; for ever, a fault in one would be a test that never ends
 			_, _ = io.WriteString(w, " ")
 			_ = http.NewResponseController(w).Flush()
 			select {

@@ -7,14 +7,15 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"corp.example/gateway/internal/cache"
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/narrow"
 	"corp.example/gateway/internal/policy"
+	"corp.example/gateway/internal/secret"
 )
 
 // stream is steps 7 to 12 for everything that is neither cached nor narrowed: the bodies pass through as they come, in
@@ -27,7 +28,7 @@ func (p *Proxy) stream(ctx context.Context, x *exchange, hidden []string) error 
 	a, err := p.ask(ctx, x.errand(p.patience(x.r.Header)))
 	x.record.Queue, x.record.Upstream = a.queued, a.upstream()
 	if a.sent {
-		p.wrote(x)
+		p.wrote(x, a.response)
 	}
 	if err != nil {
 		return err
@@ -93,10 +94,10 @@ func (p *Proxy) copyBody(x *exchange, response *http.Response) error {
 			if response.ContentLength < 0 {
 				_ = connection.Flush()
 			}
+			_ = connection.SetWriteDeadline(time.Time{}) // upstream may take its time for the next part
 		}
 		if errors.Is(err, io.EOF) {
-			maps.Copy(x.w.Header(), trailers(response.Trailer, x.credential.Secret().Reveal()))
-			_ = connection.SetWriteDeadline(time.Time{})
+			maps.Copy(x.w.Header(), trailers(response.Trailer, x.credential.Secrets()))
 			return nil
 		}
 		if err != nil {
@@ -106,11 +107,11 @@ func (p *Proxy) copyBody(x *exchange, response *http.Response) error {
 }
 
 // trailers are upstream's trailer fields in the form that net/http sends after a body.
-func trailers(in http.Header, secret string) http.Header {
+func trailers(in http.Header, secrets []secret.Text) http.Header {
 	out := http.Header{}
 	for name, values := range in {
 		for _, value := range values {
-			if !withheld[name] && !holds(name, secret) && !strings.Contains(value, secret) {
+			if !withheld[name] && !named(name, secrets) && !holds(value, secrets) {
 				out.Add(http.TrailerPrefix+name, value)
 			}
 		}
@@ -144,12 +145,16 @@ func hide(response *http.Response, fields []string) error {
 }
 
 // wrote is step 10 for a write that was sent: what it touched is forgotten before its client hears of it. A write that
-// upstream refused touched nothing; one whose outcome is unknown may have.
-func (p *Proxy) wrote(x *exchange) {
+// upstream refused touched nothing; one whose outcome is unknown may have. The response is nil where none came.
+func (p *Proxy) wrote(x *exchange, response *http.Response) {
 	if status := x.record.Upstream.Status; x.isRead() || status >= 400 && status < 500 {
 		return
 	}
-	p.config.Cache.Invalidate(p.writeScopes(x.call, x.request.Target)...)
+	scopes := p.writeScopes(x.call, x.request.Target)
+	if response != nil {
+		scopes = append(scopes, p.namedScopes(response)...)
+	}
+	p.config.Cache.Invalidate(scopes...)
 	if x.request.Effect == catalog.Destructive && movesTargets(x.call.Op) {
 		p.inventory.Forget(x.call.Target.ID)
 	}
@@ -174,6 +179,25 @@ func (p *Proxy) learn(x *exchange, response *http.Response) error {
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(body), response.Body), response.Body}
 	return nil
+}
+
+// namedScopes are the paths that a write's answer says it made or changed (RFC 9111 section 4.4), where they are
+// upstream's own: anybody else's answers are not here.
+func (p *Proxy) namedScopes(response *http.Response) []string {
+	base, scopes := p.config.Upstream.base, []string(nil)
+	for _, name := range []string{"Location", "Content-Location"} {
+		named, err := url.Parse(response.Header.Get(name))
+		if err != nil || response.Header.Get(name) == "" {
+			continue
+		}
+		if response.Request != nil {
+			named = response.Request.URL.ResolveReference(named)
+		}
+		if named.Host == base.Host && named.Scheme == base.Scheme {
+			scopes = append(scopes, cache.PathScope(named.EscapedPath()))
+		}
+	}
+	return scopes
 }
 
 // writeScopes are what a write makes old. Coarse is safe: it costs one more call upstream.

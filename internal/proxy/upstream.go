@@ -2,22 +2,22 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/credential"
 	"corp.example/gateway/internal/problem"
+	"corp.example/gateway/internal/trust"
 )
 
 // Upstream is the one host that is ever sent a credential.
@@ -26,6 +26,7 @@ type Upstream struct {
 	transport *http.Transport
 	timeout   time.Duration
 	headers   []string
+	propagate bool
 }
 
 // UpstreamConfig describes upstream.
@@ -34,6 +35,7 @@ type UpstreamConfig struct {
 	CAFile         string        // PEM authorities; "": the system's
 	Timeout        time.Duration // how long its answer may take to begin, or to go on
 	ForwardHeaders []string      // request headers let through beside the built-in ones
+	Propagate      bool          // tell upstream the trace that a call belongs to
 }
 
 // maxIdleUpstream is how many idle connections are kept: as many as upstream's quota lets be busy in any second, and some.
@@ -45,26 +47,21 @@ func NewUpstream(config UpstreamConfig) (*Upstream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("upstream.url: %w", err)
 	}
-	tlsConfig := &tls.Config{MinVersion: tls.VersionTLS12}
-	if config.CAFile != "" {
-		data, err := os.ReadFile(config.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("upstream.ca_file: %w", err)
-		}
-		tlsConfig.RootCAs = x509.NewCertPool()
-		if !tlsConfig.RootCAs.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("upstream.ca_file: %s holds no PEM certificate", config.CAFile)
-		}
+	tlsConfig, err := trust.Client(config.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("upstream.ca_file: %w", err)
 	}
 	return &Upstream{
-		base:    base,
-		timeout: config.Timeout,
-		headers: headerNames(config.ForwardHeaders),
+		base:      base,
+		timeout:   config.Timeout,
+		headers:   headerNames(config.ForwardHeaders),
+		propagate: config.Propagate,
 		transport: &http.Transport{
 			// No Proxy: an environment variable must not decide where the credential goes.
-			DialContext:            (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+			// Dialling and the handshake together stay within what the limiter reckons with until a request is counted.
+			DialContext:            (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 			TLSClientConfig:        tlsConfig,
-			TLSHandshakeTimeout:    10 * time.Second,
+			TLSHandshakeTimeout:    3 * time.Second,
 			ForceAttemptHTTP2:      true,
 			MaxIdleConns:           maxIdleUpstream,
 			MaxIdleConnsPerHost:    maxIdleUpstream,
@@ -84,12 +81,15 @@ func (u *Upstream) Forwards(name string) bool { return slices.Contains(u.headers
 // origin is upstream's scheme and host, without a slash that the configured URL may end in.
 func (u *Upstream) origin() string { return u.base.Scheme + "://" + u.base.Host }
 
+// Transport is the way to upstream for what is no call: asking for tokens. It follows no redirects.
+func (u *Upstream) Transport() http.RoundTripper { return u.transport }
+
 // Close lets go of idle connections.
 func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
 
 // forward sends one request and returns the answer's header with the body still to be read. What is sent is byte for
 // byte the path and query that policy judged. Redirects are answers like any other: RoundTrip follows none.
-func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Call, header http.Header, body *requestBody, c *credential.Credential) (*http.Response, error) {
+func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Call, header http.Header, body *requestBody, bearer credential.Bearer) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	sending := newStallGuard(u.timeout, cancel)
 	out := (&http.Request{
@@ -103,7 +103,10 @@ func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Cal
 	if body != nil {
 		out.Body, out.ContentLength = body.reader(sending)
 	}
-	c.Attach(out.Header)
+	if u.propagate {
+		traceContext.Inject(ctx, propagation.HeaderCarrier(out.Header))
+	}
+	bearer.Attach(out.Header)
 	resp, err := u.transport.RoundTrip(out)
 	sending.end() // the rest of the body may still be on its way; from here on the answer tells whether upstream is alive
 	if err != nil {
