@@ -41,9 +41,17 @@ func checkNoSecret(t *testing.T, a harness.Answer) {
 // checkSecretNowhere searches everything that the gateway writes or shows for the upstream token.
 func checkSecretNowhere(t *testing.T, g *harness.Gateway) {
 	t.Helper()
+	checkNowhere(t, g, harness.UpstreamToken[len("sbp_"):])
+}
+
+// checkNowhere searches everything that the gateway writes or shows for secrets, or the parts of them that are given.
+func checkNowhere(t *testing.T, g *harness.Gateway, secrets ...string) {
+	t.Helper()
 	found := func(where, text string) {
-		if strings.Contains(text, harness.UpstreamToken[len("sbp_"):]) {
-			t.Errorf("%s holds the upstream token", where)
+		for i, secret := range secrets {
+			if strings.Contains(text, secret) {
+				t.Errorf("%s holds secret %d", where, i)
+			}
 		}
 	}
 	found("the log", g.Log())
@@ -60,7 +68,7 @@ func checkSecretNowhere(t *testing.T, g *harness.Gateway) {
 		}
 		found("admin "+path, string(text))
 	}
-	for _, args := range [][]string{{"check"}, {"token", "list"}, {"explain", "--as", "group:payments-eng", "GET", own}} {
+	for _, args := range [][]string{{"check"}, {"token", "list"}, {"credential", "list"}, {"explain", "--as", "group:payments-eng", "GET", own}} {
 		stdout, stderr, _ := g.Run(args...) // some have nothing to say here
 		found("gateway "+args[0], stdout+stderr)
 	}

@@ -6,6 +6,7 @@ package harness
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -70,16 +71,23 @@ teams:
 
 // Options change what a Gateway is made of. The zero value is a gateway as its defaults make it.
 type Options struct {
-	Policy  string                          // policy.yaml; "": Policy
-	Config  string                          // further YAML for gateway.yaml, at its top level
-	Server  string                          // further keys of its server block, as "max_body: 256MiB, "
-	State   string                          // further keys of its state block, as "seal_key: {file: seal-key}, "
-	Redis   string                          // URL of the Redis that replicas share; "": none
-	Files   map[string]string               // further files in the gateway's folder, by name
-	Sandbox func(*sandbox.Config)           // changes the stand-in's configuration
-	Front   func(http.Handler) http.Handler // stands between the gateway and the stand-in
-	Origin  string                          // URL of another upstream than the stand-in
-	Forward string                          // request headers let through beside the built-in ones, with commas between
+	Policy     string                          // policy.yaml; "": Policy
+	Config     string                          // further YAML for gateway.yaml, at its top level
+	Server     string                          // further keys of its server block, as "max_body: 256MiB, "
+	Listen     string                          // address of the public listener, for a test that must know it before; "": a free one
+	DrainDelay string                          // server.drain_delay; "": none
+	Scheme     string                          // of its URL: "https" where Server has a tls block; "": http
+	Identity   string                          // further keys of its identity block, as "refresh_membership: 1s"
+	Client     string                          // further keys of its client at the identity provider, as ", prompt: consent"
+	State      string                          // further keys of its state block, as "seal_key: {file: seal-key}, "
+	Telemetry  string                          // further keys of its telemetry block, as "otlp: {endpoint: …}, "
+	Redis      string                          // URL of the Redis that replicas share; "": none
+	Credential string                          // one more upstream credential, as "{name: …, token: {file: …}}"
+	Files      map[string]string               // further files in the gateway's folder, by name
+	Sandbox    func(*sandbox.Config)           // changes the stand-in's configuration
+	Front      func(http.Handler) http.Handler // stands between the gateway and the stand-in
+	Origin     string                          // URL of another upstream than the stand-in
+	Forward    string                          // request headers let through beside the built-in ones, with commas between
 
 	// Issuer starts another identity provider than People for the gateway at a URL, and returns its issuer. The gateway
 	// is its client Audience with ClientSecret.
@@ -154,8 +162,8 @@ func (g *Gateway) Replica() *Gateway {
 // configure writes the gateway's files.
 func (g *Gateway) configure() {
 	g.t.Helper()
-	listen, admin := freeAddress(g.t), freeAddress(g.t)
-	g.URL, g.AdminURL = "http://"+listen, "http://"+admin
+	listen, admin := cmp.Or(g.options.Listen, FreeAddress(g.t)), FreeAddress(g.t)
+	g.URL, g.AdminURL = cmp.Or(g.options.Scheme, "http")+"://"+listen, "http://"+admin
 	if g.public == "" {
 		g.public = g.URL
 		g.issuer = g.options.Issuer(g.URL)
@@ -170,15 +178,16 @@ func (g *Gateway) configure() {
 	g.write("policy.yaml", g.options.Policy)
 	g.write("pat", UpstreamToken)
 	g.write("client-secret", ClientSecret)
-	g.write("gateway.yaml", fmt.Sprintf(`server: {%slisten: %q, public_url: %q, drain_timeout: 5s}
+	g.write("gateway.yaml", fmt.Sprintf(`server: {%slisten: %q, public_url: %q, drain_delay: %s, drain_timeout: 5s}
 admin: {listen: %q}
 state: {%s%sdir: state}
 upstream: {url: %q, timeout: 20s, forward_headers: [%s]}
-credentials: [{name: shared, owner: platform-bot, token: {file: pat}}]
+credentials: [{name: shared, owner: platform-bot, token: {file: pat}}, %s]
 identity:
-  issuers: [{name: corp, url: %q, audience: [%s], client: {id: %s, secret: {file: client-secret}}}]
-telemetry: {log: {level: debug, format: json}}
-%s`, g.options.Server, listen, g.public, admin, redis, g.options.State, g.upstream, g.options.Forward, g.issuer, Audience, Audience, g.options.Config))
+  issuers: [{name: corp, url: %q, audience: [%s], client: {id: %s, secret: {file: client-secret}%s}}]
+  %s
+telemetry: {%slog: {level: debug, format: json}}
+%s`, g.options.Server, listen, g.public, cmp.Or(g.options.DrainDelay, "0s"), admin, redis, g.options.State, g.upstream, g.options.Forward, g.options.Credential, g.issuer, Audience, Audience, g.options.Client, g.options.Identity, g.options.Telemetry, g.options.Config))
 }
 
 // startPeople starts the identity provider of the people above.
@@ -202,6 +211,7 @@ func (g *Gateway) startPeople(gateway string) string {
 func (g *Gateway) Launch() {
 	g.t.Helper()
 	g.process = exec.Command(g.binary, "serve", "--config", filepath.Join(g.Dir, "gateway.yaml"))
+	g.process.Dir = g.Dir // files are then named as an operator who stands beside them would
 	g.process.Stderr = g.log
 	g.ended = make(chan error, 1)
 	if err := g.process.Start(); err != nil {
@@ -409,7 +419,8 @@ func (g *Gateway) AllAudit() []audit.Record {
 	return records
 }
 
-func freeAddress(t testing.TB) string {
+// FreeAddress is an address of this machine that nobody listens on.
+func FreeAddress(t testing.TB) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

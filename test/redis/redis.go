@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,7 +23,8 @@ type Server struct {
 	t       testing.TB
 	address string
 	dir     string
-	extra   []string
+	before  []string // arguments of redis-server before the usual ones
+	extra   []string // and behind them
 	process *exec.Cmd
 	client  *redis.Client
 }
@@ -31,12 +33,15 @@ type Server struct {
 func Start(t testing.TB, extra ...string) *Server {
 	t.Helper()
 	harness.Need(t, []string{"redis-server"}, nil)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{t: t, address: listener.Addr().String(), dir: t.TempDir(), extra: extra}
-	_ = listener.Close()
+	s := prepare(t, extra...)
+	s.run()
+	return s
+}
+
+// prepare is a Server that does not run yet.
+func prepare(t testing.TB, extra ...string) *Server {
+	t.Helper()
+	s := &Server{t: t, address: harness.FreeAddress(t), dir: t.TempDir(), extra: extra}
 	s.client = redis.NewClient(&redis.Options{Addr: s.address, MaxRetries: -1})
 	t.Cleanup(func() {
 		_ = s.client.Close()
@@ -44,12 +49,16 @@ func Start(t testing.TB, extra ...string) *Server {
 			s.Kill()
 		}
 	})
-	s.run()
 	return s
 }
 
 // Addr is its HOST:PORT.
 func (s *Server) Addr() string { return s.address }
+
+func (s *Server) port() string {
+	_, port, _ := net.SplitHostPort(s.address)
+	return port
+}
 
 // URL is what gateway.yaml's state.redis.url takes.
 func (s *Server) URL() string { return "redis://" + s.address + "/0" }
@@ -97,7 +106,7 @@ func (s *Server) signal(signal syscall.Signal) {
 func (s *Server) run() {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.address)
-	arguments := append([]string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--appendonly", "no", "--logfile", filepath.Join(s.dir, "log")}, s.extra...)
+	arguments := slices.Concat(s.before, []string{"--bind", host, "--port", port, "--dir", s.dir, "--save", "", "--appendonly", "no", "--logfile", filepath.Join(s.dir, "log")}, s.extra)
 	s.process = exec.Command("redis-server", arguments...)
 	s.process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := s.process.Start(); err != nil {
