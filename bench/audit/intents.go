@@ -168,10 +168,9 @@ type bareCommit struct {
 	file *os.File
 	wake chan struct{}
 
-	mu    sync.Mutex
-	next  []byte
-	wait  *bareWait
-	ended bool
+	mu   sync.Mutex
+	next []byte
+	wait *bareWait
 }
 
 type bareWait struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 // picky is a place that rejects lines with certain words, as a collector rejects a batch for one record.
 type picky struct {
+	mu    sync.Mutex
 	words string
 	took  []string // ids, in the order in which they came; some twice
 	sends int
@@ -22,6 +24,8 @@ type picky struct {
 
 func (p *picky) shipper() *audit.Shipper {
 	return &audit.Shipper{Name: "picky", Send: func(_ context.Context, lines []byte) error {
+		p.mu.Lock()
+		defer p.mu.Unlock()
 		p.sends++
 		if bytes.Contains(lines, []byte(p.words)) {
 			return fmt.Errorf("%w: it has %s", audit.ErrRejected, p.words)
@@ -105,7 +109,9 @@ func TestARejectedLineKeepsARequiredSinkRefusing(t *testing.T) {
 		if s := l.Stats()[0]; s.Dropped != 0 || s.Waiting == 0 || !errors.Is(s.Err, audit.ErrRejected) {
 			t.Errorf("Stats = %+v, want the line waiting", s)
 		}
+		place.mu.Lock()
 		place.words = "nothing any more"
+		place.mu.Unlock()
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if err := l.Healthy(); err != nil || !slices.Contains(place.took, "bad") {

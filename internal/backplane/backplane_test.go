@@ -20,7 +20,11 @@ func open(t *testing.T, url string) *backplane.Backplane {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = b.Close() })
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
 	return b
 }
 

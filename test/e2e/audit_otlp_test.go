@@ -91,7 +91,7 @@ func TestAuditReachesACollector(t *testing.T) {
 	waitFor(t, "the record after the rejected one", func() bool { return r.has(after.Header.Get("X-Request-Id")) })
 	waitFor(t, "the rejected record to be counted", func() bool {
 		_, metrics := operator(t, g, "/metrics")
-		return strings.Contains(metrics, `gateway_audit_records_total{result="dropped",sink="otlp"} 1`)
+		return strings.Contains(metrics, `gateway_audit_records_total{result="dropped",sink="otlp2"} 1`)
 	})
 	if n := len(g.Audit(rejected.Header.Get("X-Request-Id"))); n != 1 {
 		t.Errorf("the files have %d records of the read that the collector rejected, want 1", n)

@@ -21,6 +21,7 @@ type Sentinel struct {
 	t         testing.TB
 	servers   []*Server
 	sentinels []*Server
+	observers []*redis.SentinelClient // of each of them
 }
 
 // downAfter is how long a Redis of a Sentinel may stay silent. Shorter, a loaded machine would seem to be a dead one.
@@ -37,11 +38,14 @@ func StartSentinel(t testing.TB) *Sentinel {
 		s.servers = append(s.servers, Start(t, "--repl-diskless-sync-delay", "0", "--replicaof", host+" "+port))
 	}
 	for range 3 {
-		s.sentinels = append(s.sentinels, startSentinel(t, host, port))
+		sentinel := startSentinel(t, host, port)
+		observer := redis.NewSentinelClient(&redis.Options{Addr: sentinel.address})
+		t.Cleanup(func() { _ = observer.Close() })
+		s.sentinels, s.observers = append(s.sentinels, sentinel), append(s.observers, observer)
 	}
-	for _, sentinel := range s.sentinels {
+	for _, observer := range s.observers {
 		await(t, "a Sentinel knows the others", func() bool {
-			known, err := sentinel.observer().Master(context.Background(), masterName).Result()
+			known, err := observer.Master(context.Background(), masterName).Result()
 			return err == nil && known["num-slaves"] == "2" && known["num-other-sentinels"] == "2" && known["flags"] == "master"
 		})
 	}
@@ -83,7 +87,7 @@ func (s *Sentinel) URL() string {
 // Master is who the Sentinels say is the master.
 func (s *Sentinel) Master() *Server {
 	s.t.Helper()
-	address, err := s.sentinels[0].observer().GetMasterAddrByName(context.Background(), masterName).Result()
+	address, err := s.observers[0].GetMasterAddrByName(context.Background(), masterName).Result()
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -101,17 +105,15 @@ func (s *Sentinel) FailOver() {
 	s.t.Helper()
 	lost := s.Master()
 	lost.Kill()
+	s.t.Cleanup(func() { // the reason, where they do not agree on another
+		if log, err := os.ReadFile(filepath.Join(s.sentinels[0].dir, "log")); err == nil && s.t.Failed() {
+			s.t.Logf("a Sentinel's log:\n%s", log)
+		}
+	})
 	await(s.t, "another is the master", func() bool {
 		master := s.Master()
 		return master != lost && master.client.Set(context.Background(), "gateway:test:failover", "", time.Second).Err() == nil
 	})
-}
-
-// observer speaks to one Sentinel.
-func (s *Server) observer() *redis.SentinelClient {
-	client := redis.NewSentinelClient(&redis.Options{Addr: s.address})
-	s.t.Cleanup(func() { _ = client.Close() })
-	return client
 }
 
 // follows reports whether a replica has what its master has.
