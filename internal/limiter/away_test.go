@@ -90,11 +90,11 @@ func TestSharesOfWhatWasLeft(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 		defer cancel()
 		var wg sync.WaitGroup
-		served := 0
-		f.saturate(ctx, &wg, ask("a", 1), 20, func() { served++ })
+		var served atomic.Int64
+		f.saturate(ctx, &wg, ask("a", 1), 20, func() { served.Add(1) })
 		wg.Wait()
-		if served < 3*120 {
-			t.Errorf("%d served in four minutes after the outage, want at least three windows, %d", served, 3*120)
+		if served.Load() < 3*120 {
+			t.Errorf("%d served in four minutes after the outage, want at least three windows, %d", served.Load(), 3*120)
 		}
 		f.wantNoRefusals()
 	})
@@ -106,8 +106,8 @@ func TestSharesUnderLoad(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 		defer cancel()
 		var wg sync.WaitGroup
-		served := 0
-		f.saturate(ctx, &wg, ask("a", 1), 10, func() { served++ })
+		var served atomic.Int64
+		f.saturate(ctx, &wg, ask("a", 1), 10, func() { served.Add(1) })
 		for i := range 20 {
 			time.Sleep(17*time.Second + time.Duration(i)*700*time.Millisecond)
 			cable.cut.Store(true)
@@ -116,8 +116,8 @@ func TestSharesUnderLoad(t *testing.T) {
 		}
 		wg.Wait()
 		f.wantNoRefusals()
-		if served < 8*120 {
-			t.Errorf("%d served in fifteen minutes with outages, want at least eight windows, %d", served, 8*120)
+		if served.Load() < 8*120 {
+			t.Errorf("%d served in fifteen minutes with outages, want at least eight windows, %d", served.Load(), 8*120)
 		}
 	})
 }
