@@ -115,7 +115,7 @@ func (g *gateway) assemble() (err error) {
 	pages, err := portal.New(portal.Config{
 		Identity: g.identity, Policy: g.proxy.Policy, Catalog: g.config.Catalog, PublicURL: file.Server.PublicURL,
 		MaxTokenAge: time.Duration(file.Identity.Tokens.MaxAge), Resolve: g.proxy.Resolve, Names: g.proxy.Names, Quota: g.limiter.Snapshot, AuditLines: g.auditLines(&file.Audit),
-		Audit: g.audit, Service: g.status, Purge: g.purge, TrustedProxies: trusted, Log: g.log,
+		Audit: g.audit, Service: g.status, Purge: g.purge, Connect: g.connectApp(), Connected: g.credentials.Connected, TrustedProxies: trusted, Log: g.log,
 	})
 	if err != nil {
 		return err

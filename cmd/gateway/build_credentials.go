@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"time"
@@ -41,4 +42,14 @@ func newUpstream(file *config.File) (*proxy.Upstream, error) {
 		URL: file.Upstream.URL, CAFile: file.Upstream.CAFile, Timeout: time.Duration(file.Upstream.Timeout), ForwardHeaders: file.Upstream.ForwardHeaders,
 		Propagate: file.Telemetry.OTLP.Propagate,
 	})
+}
+
+// connectApp begins to connect an OAuth app from the portal; nil where no credential is one.
+func (g *gateway) connectApp() func(ctx context.Context, name, redirect, who string) (string, error) {
+	for _, c := range g.config.Credentials {
+		if c.OAuth != nil {
+			return g.credentials.Connect
+		}
+	}
+	return nil
 }

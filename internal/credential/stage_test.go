@@ -87,7 +87,17 @@ func (m *memory) Delete(ctx context.Context, table, key string) error {
 	}))
 }
 
-func (m *memory) Take(context.Context, string, string) ([]byte, error) { panic("not used") }
+func (m *memory) Take(_ context.Context, table, key string) (data []byte, err error) {
+	err = m.changed(table, key, m.do("take", table, key, func(held value, live bool) error {
+		if !live {
+			return state.ErrNotFound
+		}
+		data = held.data
+		delete(m.values, table+"/"+key)
+		return nil
+	}))
+	return data, err
+}
 
 func (m *memory) Scan(context.Context, string, func(string, []byte) error) error { panic("not used") }
 

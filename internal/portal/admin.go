@@ -21,32 +21,34 @@ type adminView struct {
 	All                                       int    // tokens there are
 	Find                                      string // what the list is narrowed to
 	Notice, Fault                             string // of what was asked for before
+	Agree                                     string // where the administrator agrees that an OAuth app is connected
+	CanConnect                                bool
 	Names                                     names
 }
 
 // maxTokensShown keeps the page of a company with thousands of tokens readable; the search finds the rest.
 const maxTokensShown = 200
 
-func (p *Portal) admin(v *visit) error { return p.showAdmin(v, http.StatusOK, "") }
+func (p *Portal) admin(v *visit) error { return p.showAdmin(v, http.StatusOK, adminView{}) }
 
-// showAdmin answers with the page; fault is why what was asked for was not done.
-func (p *Portal) showAdmin(v *visit, status int, fault string) error {
+// showAdmin answers with the page. What was asked for before, and how that went, is in view already.
+func (p *Portal) showAdmin(v *visit, status int, view adminView) error {
 	all, err := p.allTokens(v)
 	if err != nil {
 		return err
 	}
 	query := v.r.URL.Query()
-	view := adminView{
-		Service: p.config.Service(v.r.Context()), Process: thisProcess(), Fault: fault,
-		PolicyFile: v.rules.File(), PolicyVersion: v.rules.Version(), CatalogVersion: p.config.Catalog.Version(),
-		Teams: len(v.rules.TeamNames()), Operations: len(p.config.Catalog.Operations()),
-		Find: strings.TrimSpace(query.Get("find")), All: len(all), Names: p.names(v),
-	}
+	view.Service, view.Process, view.CanConnect = p.config.Service(v.r.Context()), thisProcess(), p.config.Connect != nil
+	view.PolicyFile, view.PolicyVersion, view.CatalogVersion = v.rules.File(), v.rules.Version(), p.config.Catalog.Version()
+	view.Teams, view.Operations = len(v.rules.TeamNames()), len(p.config.Catalog.Operations())
+	view.Find, view.All, view.Names = strings.TrimSpace(query.Get("find")), len(all), p.names(v)
 	view.Tokens = slices.DeleteFunc(all, func(info identity.TokenInfo) bool { return !mentions(info, view.Find) })
 	view.Tokens = view.Tokens[:min(len(view.Tokens), maxTokensShown)]
 	switch query.Get("done") {
 	case "revoked":
 		view.Notice = "The token is revoked."
+	case "connected":
+		view.Notice = "The credential is connected. Every replica uses it from now on."
 	case "purged":
 		view.Notice = "The cached answers are forgotten. The next call of each kind asks Supabase."
 	}

@@ -55,6 +55,11 @@ type Config struct {
 	// Service returns the state of the service, for administrators.
 	Service func(ctx context.Context) Service
 
+	// Connect begins to connect an OAuth credential for a person and returns where that person agrees; Connected finishes it
+	// with the answer that upstream sends the browser back with, and returns the credential's name. Nil: by command only.
+	Connect   func(ctx context.Context, name, redirect, who string) (url string, err error)
+	Connected func(ctx context.Context, who string, answer url.Values) (name string, err error)
+
 	// Purge forgets the cached answers of a project or of an operation, whichever is not empty, and all where both are. It
 	// returns how many those were.
 	Purge func(project, operation string) int
@@ -116,6 +121,8 @@ const (
 	auditPath    = "/-/audit"
 	adminPath    = "/-/admin"
 	purgePath    = "/-/admin/purge"
+	connectPath  = "/-/admin/connect"   // begins to connect an OAuth credential
+	connectedURL = "/-/admin/connected" // where upstream sends the browser back to: registered with the app
 	apiPath      = "/-/api/"
 	cliLoginPath = "/cli/login"                // "supabase login" opens it: {dashboard_url}/cli/login
 	cliLinkPath  = "/-/cli"                    // takes the link where the CLI shows one to somewhere else
@@ -163,6 +170,12 @@ func (p *Portal) allRoutes() []route {
 		routes = append(routes,
 			route{"GET", quotaPath, person, p.quota},
 			route{"GET", apiPath + "quota", bearer, p.apiQuota},
+		)
+	}
+	if p.config.Connect != nil {
+		routes = append(routes,
+			route{"POST", connectPath, form, p.connect},
+			route{"GET", connectedURL, person, p.connected},
 		)
 	}
 	if p.config.AuditLines != nil {

@@ -28,7 +28,7 @@ func (p *Portal) purge(v *visit) error {
 		Everything: v.r.PostForm.Get("everything") == "yes",
 	}
 	if fault := p.purgeFault(asked); fault != "" {
-		return p.showAdmin(v, http.StatusBadRequest, fault)
+		return p.showAdmin(v, http.StatusBadRequest, adminView{Fault: fault})
 	}
 	if _, err := p.purgeRecorded(v, asked, http.StatusSeeOther); err != nil {
 		return err

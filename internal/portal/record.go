@@ -13,6 +13,7 @@ const (
 	tokenCreated = "gateway-token-create"
 	tokenRevoked = "gateway-token-revoke"
 	cachePurged  = "gateway-cache-purge"
+	appConnected = "gateway-credential-connect"
 )
 
 // change is what the portal is about to do.
