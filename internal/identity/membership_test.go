@@ -3,10 +3,10 @@ package identity_test
 import (
 	"bytes"
 	"context"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -38,6 +38,14 @@ type member struct {
 
 func newMember(t *testing.T, changes ...func(*identity.Config)) *member {
 	t.Helper()
+	m := idleMember(t, changes...)
+	m.background(t, m.Service)
+	return m
+}
+
+// idleMember is a member whose stage does not refresh yet.
+func idleMember(t *testing.T, changes ...func(*identity.Config)) *member {
+	t.Helper()
 	s := newStageAlone(t, append([]func(*identity.Config){refreshing(t)}, changes...)...)
 	b := s.browser()
 	b.signIn(t, ada)
@@ -47,7 +55,6 @@ func newMember(t *testing.T, changes ...func(*identity.Config)) *member {
 	}
 	m := &member{stage: s, browser: b}
 	m.token, _ = s.mint(t, session.Caller)
-	s.background(t, s.Service)
 	return m
 }
 
@@ -158,20 +165,20 @@ func TestReplicasDoNotAskTwice(t *testing.T) {
 // A store that fails between the issuer's answer and its record must lose neither the token nor the refusal.
 func TestAHiccupOfTheStoreLosesNoRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMember(t)
-		var asked bool
+		m := idleMember(t)
+		var asked atomic.Bool
 		m.UseTransport("corp", inProcess{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			m.corp.ServeHTTP(w, r)
-			if r.URL.Path == "/token" && !asked {
-				asked, m.store.failing = true, errors.New("connection refused")
-				time.AfterFunc(2*time.Second, func() { m.store.failing = nil })
+			if r.URL.Path == "/token" && asked.CompareAndSwap(false, true) {
+				m.store.failing.Store(true)
+				time.AfterFunc(2*time.Second, func() { m.store.failing.Store(false) })
 			}
 		})})
+		m.background(t, m.Service)
 		round()
-		if !asked {
+		if !asked.Swap(false) {
 			t.Fatal("nobody asked")
 		}
-		asked = false
 		m.corp.Leave(ada.Subject)
 		round()
 		m.suspended(t)

@@ -136,14 +136,16 @@ func instead(next http.Handler, path string, answer http.HandlerFunc) http.Handl
 // troubled is a store that can be out of order, can do something in the middle of a read, and counts writes.
 type troubled struct {
 	state.Store
-	broken  error // reads and writes nothing
-	failing error // writes nothing
+	broken  error       // reads and writes nothing
+	failing atomic.Bool // writes nothing
 	reading func(table string)
 
 	mu       sync.Mutex
 	puts     map[string]int
 	watchers map[string]func(key string)
 }
+
+var errRefused = errors.New("connection refused")
 
 func (s *troubled) Get(ctx context.Context, table, key string) ([]byte, error) {
 	if s.broken != nil {
@@ -157,8 +159,8 @@ func (s *troubled) Get(ctx context.Context, table, key string) ([]byte, error) {
 }
 
 func (s *troubled) Put(ctx context.Context, table, key string, value []byte, expires time.Time) error {
-	if s.failing != nil {
-		return s.failing
+	if s.failing.Load() {
+		return errRefused
 	}
 	s.mu.Lock()
 	s.puts[table]++
@@ -167,8 +169,8 @@ func (s *troubled) Put(ctx context.Context, table, key string, value []byte, exp
 }
 
 func (s *troubled) Create(ctx context.Context, table, key string, value []byte, expires time.Time) error {
-	if s.failing != nil {
-		return s.failing
+	if s.failing.Load() {
+		return errRefused
 	}
 	return s.Store.Create(ctx, table, key, value, expires)
 }
