@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,14 +33,14 @@ const (
 type receiver struct {
 	collector.UnimplementedLogsServiceServer
 	answer func(ctx context.Context) (*collector.ExportLogsServiceResponse, error)
-	got    *collector.ExportLogsServiceRequest
-	key    string // header x-key
+	got    atomic.Pointer[collector.ExportLogsServiceRequest]
+	key    atomic.Pointer[string] // header x-key
 }
 
 func (r *receiver) Export(ctx context.Context, in *collector.ExportLogsServiceRequest) (*collector.ExportLogsServiceResponse, error) {
-	r.got = in
+	r.got.Store(in)
 	if values := metadata.ValueFromIncomingContext(ctx, "x-key"); len(values) > 0 {
-		r.key = values[0]
+		r.key.Store(&values[0])
 	}
 	return r.answer(ctx)
 }
@@ -111,11 +112,11 @@ func TestAuditLinesArriveAsTheyStand(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if r.key != "k" {
-			t.Errorf("header x-key = %q", r.key)
+		if key := r.key.Load(); key == nil || *key != "k" {
+			t.Errorf("header x-key = %v", key)
 		}
 		var records []*logs.LogRecord
-		for _, resource := range r.got.ResourceLogs {
+		for _, resource := range r.got.Load().ResourceLogs {
 			for _, scope := range resource.ScopeLogs {
 				records = append(records, scope.LogRecords...)
 			}
@@ -151,7 +152,7 @@ func TestACollectorThatDoesNotTakeLinesIsAnError(t *testing.T) {
 				if err := r.export(t, overHTTP).Send(ctx, []byte(lineOne+"\n")); err == nil {
 					t.Error("no error")
 				}
-				if r.got == nil {
+				if r.got.Load() == nil {
 					t.Error("nothing was sent")
 				}
 			})
