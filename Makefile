@@ -1,6 +1,6 @@
 # The project's commands. "make test" is all there is to know.
 
-.PHONY: demo test quick build sbom bench benchstat growth soak
+.PHONY: demo test quick build reproducible sbom bench benchstat growth soak
 
 OUTPUT ?= gateway
 
@@ -15,6 +15,9 @@ quick: ## the Go tests alone, without race detector and real clients
 
 build: ## the program, stripped, as it is released
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w' -o $(OUTPUT) ./cmd/gateway
+
+reproducible: ## build the release twice, apart, and compare
+	test/reproducible
 
 sbom: ## what the program is made of, as CycloneDX JSON
 	go tool -modfile=test/tools/sbom.mod cyclonedx-gomod app -json -std -noserial -main cmd/gateway -output sbom.cdx.json .
