@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,10 +47,8 @@ func newUpstream(file *config.File) (*proxy.Upstream, error) {
 
 // connectApp begins to connect an OAuth app from the portal; nil where no credential is one.
 func (g *gateway) connectApp() func(ctx context.Context, name, redirect, who string) (string, error) {
-	for _, c := range g.config.Credentials {
-		if c.OAuth != nil {
-			return g.credentials.Connect
-		}
+	if slices.ContainsFunc(g.credentials.All(), (*credential.Credential).OAuth) {
+		return g.credentials.Connect
 	}
 	return nil
 }

@@ -15,12 +15,8 @@ import (
 	"corp.example/gateway/internal/credential"
 )
 
-const (
-	// consentWait is how long a person has to agree: to sign in upstream, perhaps to ask somebody.
-	consentWait = 15 * time.Minute
-	// callbackPath is where upstream sends the browser back to. It is part of what is registered with the app.
-	callbackPath = "/callback"
-)
+// callbackPath is where upstream sends the browser back to. It is part of what is registered with the app.
+const callbackPath = "/callback"
 
 func credentialConnect(open func() (*keyring, error)) *cobra.Command {
 	command := &cobra.Command{
@@ -81,7 +77,7 @@ func listenLoopback(address string) (net.Listener, error) {
 
 // consent shows the URL and waits for the browser to come back with the code.
 func consent(command *cobra.Command, listener net.Listener, flow *credential.Authorization, name string) error {
-	ctx, cancel := context.WithTimeout(command.Context(), consentWait)
+	ctx, cancel := context.WithTimeout(command.Context(), credential.ConsentWithin)
 	defer cancel()
 	finished := make(chan error, 1)
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: callback(flow, func(answer url.Values) error {
@@ -100,13 +96,13 @@ func consent(command *cobra.Command, listener net.Listener, flow *credential.Aut
 	}()
 	_, _ = fmt.Fprintf(command.ErrOrStderr(), "Open this in a browser, signed in to Supabase as somebody who may authorise the app:\n\n")
 	_, _ = fmt.Fprintln(command.OutOrStdout(), flow.URL)
-	_, _ = fmt.Fprintf(command.ErrOrStderr(), "\nWaiting on http://%s%s for the browser to come back, for %v. Ctrl-C ends this; nothing is changed then.\n", listener.Addr(), callbackPath, consentWait)
+	_, _ = fmt.Fprintf(command.ErrOrStderr(), "\nWaiting on http://%s%s for the browser to come back, for %v. Ctrl-C ends this; nothing is changed then.\n", listener.Addr(), callbackPath, credential.ConsentWithin)
 	select {
 	case err := <-finished:
 		return err
 	case <-ctx.Done():
 		if command.Context().Err() == nil {
-			return fmt.Errorf("nobody agreed within %v; nothing was changed", consentWait)
+			return fmt.Errorf("nobody agreed within %v; nothing was changed", credential.ConsentWithin)
 		}
 		return errors.New("interrupted; nothing was changed")
 	}

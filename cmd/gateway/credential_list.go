@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,17 +34,17 @@ func credentialList(open func() (*keyring, error)) *cobra.Command {
 		Short: "List the upstream credentials: kind, owner, health, expiry, reach",
 		Args:  cobra.NoArgs,
 	}
-	format := command.Flags().String("format", "table", "`FORMAT` of the list: table or json")
+	format := listFlag(command)
 	command.RunE = func(command *cobra.Command, _ []string) (err error) {
-		if *format != "table" && *format != "json" {
-			return fmt.Errorf("--format %q: it is table or json", *format)
+		if err := format.check(); err != nil {
+			return err
 		}
 		k, err := open()
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, k.Close()) }()
-		list := []listedCredential{}
+		var list []listedCredential
 		for i := range k.loaded.Credentials {
 			one, err := k.describe(command.Context(), &k.loaded.Credentials[i])
 			if err != nil {
@@ -53,12 +52,7 @@ func credentialList(open func() (*keyring, error)) *cobra.Command {
 			}
 			list = append(list, one)
 		}
-		if *format == "json" {
-			out := json.NewEncoder(command.OutOrStdout())
-			out.SetIndent("", "  ")
-			return out.Encode(list)
-		}
-		return writeCredentials(command.OutOrStdout(), list)
+		return writeList(command.OutOrStdout(), format, list, writeCredentials)
 	}
 	return command
 }

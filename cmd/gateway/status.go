@@ -41,10 +41,8 @@ func (g *gateway) credentialStates() []portal.Credential {
 	states := []portal.Credential{}
 	for _, c := range g.credentials.All() {
 		state := portal.Credential{Name: c.Name(), Kind: portal.TokenCredential, Owner: c.Owner(), Healthy: c.Healthy(), Fault: c.Fault(), Expires: c.Expires()}
-		for i := range g.config.Credentials {
-			if configured := &g.config.Credentials[i]; configured.Name == c.Name() && configured.OAuth != nil {
-				state.Kind = portal.OAuthCredential
-			}
+		if c.OAuth() {
+			state.Kind = portal.OAuthCredential
 		}
 		states = append(states, state)
 	}

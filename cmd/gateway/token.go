@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -182,10 +181,10 @@ func tokenList(open func() (*desk, error)) *cobra.Command {
 		Short: "List the tokens that are in force",
 		Args:  cobra.NoArgs,
 	}
-	format := command.Flags().String("format", "table", "`FORMAT` of the list: table or json")
+	format := listFlag(command)
 	command.RunE = func(command *cobra.Command, _ []string) (err error) {
-		if *format != "table" && *format != "json" {
-			return fmt.Errorf("--format %q: it is table or json", *format)
+		if err := format.check(); err != nil {
+			return err
 		}
 		d, err := open()
 		if err != nil {
@@ -196,12 +195,7 @@ func tokenList(open func() (*desk, error)) *cobra.Command {
 		if err != nil {
 			return plain(err)
 		}
-		if *format == "json" {
-			out := json.NewEncoder(command.OutOrStdout())
-			out.SetIndent("", "  ")
-			return out.Encode(append([]identity.TokenInfo{}, infos...)) // an empty list, not null
-		}
-		return writeTokens(command.OutOrStdout(), infos)
+		return writeList(command.OutOrStdout(), format, infos, writeTokens)
 	}
 	return command
 }
@@ -220,23 +214,6 @@ func writeTokens(w io.Writer, infos []identity.TokenInfo) error {
 		}, "\t"))
 	}
 	return table.Flush() // and with it every error from before
-}
-
-// printable keeps names made elsewhere from steering the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 func tokenRevoke(open func() (*desk, error)) *cobra.Command {

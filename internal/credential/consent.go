@@ -17,8 +17,8 @@ const (
 	// consentsTable keeps what was begun and waits for a person to agree, sealed, by the hash of its state: whichever
 	// replica the browser comes back to can finish it.
 	consentsTable = "credential-consents"
-	// consentWithin is how long that takes at most: to sign in upstream, perhaps to ask somebody.
-	consentWithin = 15 * time.Minute
+	// ConsentWithin is how long that takes at most: to sign in upstream, perhaps to ask somebody.
+	ConsentWithin = 15 * time.Minute
 	sealedConsent = "credential consent"
 )
 
@@ -51,7 +51,7 @@ func (s *Set) Connect(ctx context.Context, name, redirect, who string) (url stri
 		return "", fmt.Errorf("connecting %s: %w", name, err)
 	}
 	vault := c.config.App.Vault
-	if err := vault.store.Put(ctx, consentsTable, consentKey(flow.state), vault.keys.Seal(sealedConsent, plain), time.Now().Add(consentWithin)); err != nil {
+	if err := vault.store.Put(ctx, consentsTable, consentKey(flow.state), vault.keys.Seal(sealedConsent, plain), time.Now().Add(ConsentWithin)); err != nil {
 		return "", fmt.Errorf("connecting %s: %w", name, err)
 	}
 	return flow.URL, nil
@@ -61,7 +61,7 @@ func (s *Set) Connect(ctx context.Context, name, redirect, who string) (url stri
 func (s *Set) Connected(ctx context.Context, who string, answer url.Values) (name string, err error) {
 	var vault *Vault
 	for _, c := range s.narrowestFirst {
-		if c.config.App != nil {
+		if c.OAuth() {
 			vault = c.config.App.Vault
 		}
 	}
@@ -94,7 +94,7 @@ func (s *Set) Connected(ctx context.Context, who string, answer url.Values) (nam
 // named is the OAuth app's credential of that name, nil without one.
 func (s *Set) named(name string) *Credential {
 	for _, c := range s.narrowestFirst {
-		if c.config.App != nil && c.Name() == name {
+		if c.OAuth() && c.Name() == name {
 			return c
 		}
 	}

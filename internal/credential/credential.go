@@ -85,6 +85,9 @@ func (b Bearer) Attach(h http.Header) {
 // Name returns the configured name.
 func (c *Credential) Name() string { return c.config.Name }
 
+// OAuth reports whether it is an OAuth app's.
+func (c *Credential) OAuth() bool { return c.config.App != nil }
+
 // Owner returns whose quota the credential spends.
 func (c *Credential) Owner() string { return c.config.Owner }
 
