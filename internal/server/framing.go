@@ -48,8 +48,10 @@ type lengths struct {
 // reads of a header, see maxHeaderBytes.
 const keptLine = 4 << 10
 
-// follow takes the next bytes of the connection and returns an error where they can be read in two ways.
-func (f *framing) follow(data []byte) error {
+// follow takes the next bytes of the connection and returns an error where they can be read in two ways, with how many of
+// them stand before the line feed that shows it.
+func (f *framing) follow(data []byte) (sound int, err error) {
+	whole := len(data)
 	for len(data) > 0 && !f.chunks {
 		if f.body > 0 {
 			n := min(f.body, int64(len(data)))
@@ -60,7 +62,7 @@ func (f *framing) follow(data []byte) error {
 		end := bytes.IndexByte(data, '\n') + 1
 		if end == 0 {
 			f.partial = append(f.partial, data...)
-			return nil
+			break
 		}
 		line := data[:end]
 		data = data[end:]
@@ -69,13 +71,13 @@ func (f *framing) follow(data []byte) error {
 			line = f.partial
 		}
 		if err := f.line(line); err != nil {
-			return err
+			return whole - len(data) - 1, err
 		}
 		if f.partial = f.partial[:0]; cap(f.partial) > keptLine {
 			f.partial = nil
 		}
 	}
-	return nil
+	return whole, nil
 }
 
 // line takes one whole line of a header.
@@ -154,12 +156,19 @@ type strictConn struct {
 	framing  framing
 	fault    error       // what the connection is ended for
 	received atomic.Bool // anything at all
+
+	gather   net.Conn // Conn, or what is inside of it and writes several pieces in one call
+	answered bool     // a whole answer was written past net/http, whose own is to be dropped
+	broken   error    // what writing it failed with
 }
+
+func (c *strictConn) strict() *strictConn { return c }
 
 // silent reports whether nothing has come in yet.
 func (c *strictConn) silent() bool { return !c.received.Load() }
 
-// Read reads what framing has followed. net/http reads from one goroutine at a time.
+// Read reads what framing has followed. net/http reads from one goroutine at a time. What stands before a fault is given out
+// first: only a request that has begun is answered with a 400.
 func (c *strictConn) Read(p []byte) (int, error) {
 	if c.fault != nil {
 		return 0, c.fault
@@ -168,10 +177,14 @@ func (c *strictConn) Read(p []byte) (int, error) {
 	if n > 0 && c.silent() {
 		c.received.Store(true)
 	}
-	if c.fault = c.framing.follow(p[:n]); c.fault != nil {
+	var sound int
+	if sound, c.fault = c.framing.follow(p[:n]); c.fault == nil {
+		return n, err
+	}
+	if sound == 0 {
 		return 0, c.fault
 	}
-	return n, err
+	return sound, nil
 }
 
 // CloseWrite lets net/http end its side alone, so that a client still sending can read why it was refused.

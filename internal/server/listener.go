@@ -18,7 +18,11 @@ func (l strictListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &strictConn{Conn: conn}, nil
+	strict := &strictConn{Conn: conn, gather: conn}
+	if inner, is := conn.(*counted); is {
+		strict.gather = inner.Conn
+	}
+	return strict, nil
 }
 
 // tlsListener accepts connections whose TLS handshake is over. net/http would do the handshake itself, but then the
@@ -91,7 +95,7 @@ func (l *tlsListener) handshake(inner net.Conn) {
 	}
 	var framed net.Conn = conn
 	if conn.ConnectionState().NegotiatedProtocol != "h2" {
-		framed = &strictTLSConn{strictConn: strictConn{Conn: conn}, inner: conn}
+		framed = &strictTLSConn{strictConn: strictConn{Conn: conn, gather: conn}, inner: conn}
 	}
 	select {
 	case l.ready <- framed:

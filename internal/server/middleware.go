@@ -17,7 +17,7 @@ const RequestID = "X-Request-Id"
 
 // chain wraps next in what every answer needs and no step depends on, outermost first.
 func chain(next http.Handler, log *slog.Logger, maxBody int64) http.Handler {
-	return requestID(recovery(securityHeaders(oneChunkedRequest(bodyLimit(next, maxBody))), log))
+	return recovery(requestID(securityHeaders(oneChunkedRequest(bodyLimit(next, maxBody)))), log)
 }
 
 // requestID gives the request an id of the gateway's own making: one that a client could choose could not be trusted in

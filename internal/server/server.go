@@ -109,7 +109,7 @@ func (s *Server) AdminAddr() net.Addr { return s.admin.Addr() }
 // Serve answers until ctx ends, drains and returns: for the drain delay it is not ready and still answers, then it stops
 // accepting and lets running requests finish within the drain time-out. The admin listener is the last to go, so that draining can be watched.
 func (s *Server) Serve(ctx context.Context) error {
-	public := newHTTPServer(s.parting(chain(s.config.Public, s.config.Log, s.config.MaxBody)), s.config.Log)
+	public := newHTTPServer(chain(s.parting(s.config.Public), s.config.Log, s.config.MaxBody), s.config.Log)
 	public.ConnState = s.opened.note
 	var listener net.Listener = strictListener{s.public}
 	if s.config.TLS != nil {
@@ -144,6 +144,7 @@ func ended(err error) error {
 func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
+		ConnContext:       withConnection,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
