@@ -37,7 +37,11 @@ func (t Trusted) Of(r *http.Request) netip.Addr {
 	if len(t) == 0 || !t.Contains(address) {
 		return address
 	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	lines := r.Header["X-Forwarded-For"]
+	if len(lines) == 0 {
+		return address // the proxy itself, which asks for its own sake
+	}
+	hops := strings.Split(strings.Join(lines, ","), ",")
 	for i := len(hops) - 1; i >= 0; i-- {
 		hop, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {

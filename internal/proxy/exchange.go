@@ -43,16 +43,23 @@ type answer struct {
 }
 
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
-	r, tracing := p.beginTrace(r)
-	x := &exchange{w: w, r: r, trace: tracing, began: time.Now(), id: w.Header().Get("X-Request-Id"), body: newRequestBody(r)}
-	x.record = audit.Record{
-		RequestID: x.id,
-		TraceID:   traceID(r.Context()),
-		Method:    r.Method,
-		Path:      r.RequestURI, // as received; the log cuts the query off
-		Client:    audit.Client{IP: p.config.TrustedProxies.Of(r), UserAgent: r.UserAgent()},
-	}
+	x := p.exchanges.Get().(*exchange)
+	x.w, x.began, x.body = w, time.Now(), newRequestBody(r)
+	x.r, x.trace = p.beginTrace(r)
+	x.id = w.Header().Get("X-Request-Id")
+	x.record.RequestID = x.id
+	x.record.TraceID = traceID(x.r.Context())
+	x.record.Method = r.Method
+	x.record.Path = r.RequestURI // as received; the log cuts the query off
+	x.record.Client = audit.Client{IP: p.config.TrustedProxies.Of(r), UserAgent: r.UserAgent()}
 	return x
+}
+
+// recycle keeps the exchange, two KiB, for another request. Nothing that outlives a request may refer to it: a fetch that
+// others wait for, or a body that the transport still sends, has copies of what it needs.
+func (p *Proxy) recycle(x *exchange) {
+	*x = exchange{}
+	p.exchanges.Put(x)
 }
 
 // parsed notes what is called.
@@ -89,7 +96,9 @@ func (x *exchange) isRead() bool { return x.request.Effect == catalog.Read }
 func (p *Proxy) finish(x *exchange) {
 	took := time.Since(x.began)
 	x.body.end()
-	if !x.served {
+	if x.served {
+		defer p.recycle(x)
+	} else {
 		x.answer.code = problem.Internal
 		if x.answer.status == 0 {
 			x.answer.status = http.StatusInternalServerError // by the middleware that recovers from the panic

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -53,12 +54,13 @@ type Proxy struct {
 	policy    atomic.Pointer[policy.Policy]
 	metrics   *metrics
 	shadows   shadows
+	exchanges sync.Pool
 }
 
 // New builds the line. Rules are the first policy; SetPolicy replaces it.
 func New(config Config, rules *policy.Policy) *Proxy {
 	config.PublicURL = strings.TrimSuffix(config.PublicURL, "/")
-	p := &Proxy{config: config, metrics: newMetrics(config.Registry)}
+	p := &Proxy{config: config, metrics: newMetrics(config.Registry), exchanges: sync.Pool{New: func() any { return new(exchange) }}}
 	p.inventory = inventory.New(p.lookUp)
 	p.policy.Store(rules)
 	config.Registry.MustRegister(newState(config))

@@ -3,7 +3,6 @@ package proxy
 import (
 	"errors"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -62,7 +61,14 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 // tellQuota tells what this caller can still expect of the quota, with the reset in seconds: clients take it so.
 func (p *Proxy) tellQuota(x *exchange, h http.Header) {
 	limit, remaining, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
-	values := [...]string{strconv.Itoa(limit), strconv.Itoa(remaining), seconds(reset)} // one allocation for three fields
+	// One text and one list for three fields: this is done for every answer.
+	text := strconv.AppendInt(make([]byte, 0, 32), int64(limit), 10)
+	first := len(text)
+	text = strconv.AppendInt(text, int64(remaining), 10)
+	second := len(text)
+	text = strconv.AppendInt(text, wholeSeconds(reset), 10)
+	all := string(text)
+	values := [...]string{all[:first], all[first:second], all[second:]}
 	h["X-Ratelimit-Limit"] = values[0:1:1]
 	h["X-Ratelimit-Remaining"] = values[1:2:2]
 	h["X-Ratelimit-Reset"] = values[2:3:3]
@@ -89,10 +95,13 @@ func appendMilliseconds(text []byte, d time.Duration) []byte {
 	return strconv.AppendFloat(text, float64(d.Microseconds())/1000, 'f', -1, 64)
 }
 
-// seconds rounds up: a client that comes back early would only queue again.
-func seconds(d time.Duration) string {
-	return strconv.Itoa(int(math.Ceil(max(d, 0).Seconds())))
+// wholeSeconds rounds up: a client that comes back early would only queue again.
+func wholeSeconds(d time.Duration) int64 {
+	return int64((max(d, 0) + time.Second - 1) / time.Second)
 }
+
+// seconds is wholeSeconds as text.
+func seconds(d time.Duration) string { return strconv.FormatInt(wholeSeconds(d), 10) }
 
 // refuseStranger notes why nobody was identified. The log and the audit record say which check failed; the client hears
 // as much as is safe.
