@@ -131,7 +131,7 @@ func (l link) appendCheckpoint(dst []byte, now time.Time, c checkpoint, key ed25
 			if i > 0 {
 				e.b = append(e.b, ',')
 			}
-			e.quoted(id)
+			e.b = appendQuoted(e.b, id)
 		}
 		e.b = append(e.b, ']')
 	}

@@ -163,7 +163,7 @@ func (e *encoder) cuts() {
 		if i > 0 {
 			e.b = append(e.b, ',')
 		}
-		e.quoted(name)
+		e.b = appendQuoted(e.b, name)
 	}
 	e.b = append(e.b, ']')
 }
@@ -175,10 +175,11 @@ func (e *encoder) open(key string) {
 }
 
 func (e *encoder) key(key string) {
-	if e.b[len(e.b)-1] != '{' {
-		e.b = append(e.b, ',')
+	b := e.b
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
 	}
-	e.b = append(e.b, key...)
+	e.b = append(b, key...)
 }
 
 func (e *encoder) number(key string, n int64) {
@@ -211,46 +212,73 @@ func (e *encoder) text(key, name, value string, limit int) {
 		return
 	}
 	e.key(key)
-	if len(value) <= limit {
-		e.quoted(value)
+	if len(value) > limit {
+		e.shortened(name, value, limit)
 		return
 	}
+	e.b = appendQuoted(e.b, value)
+}
+
+// shortened writes the beginning of a value that is too long, and notes that it is not all.
+func (e *encoder) shortened(name, value string, limit int) {
 	end := limit - len(ellipsis)
 	for end > 0 && !utf8.RuneStart(value[end]) && limit-end < utf8.UTFMax+len(ellipsis) {
 		end--
 	}
 	e.cut = append(e.cut[:len(e.cut):len(e.cut)], name) // never into the caller's array
-	e.quoted(value[:end])
+	e.b = appendQuoted(e.b, value[:end])
 	e.b = append(e.b[:len(e.b)-1], ellipsis+`"`...)
 }
 
-// quoted writes s as a JSON string that is safe to print: control characters, line separators and characters that turn
-// the direction of text are escaped, invalid UTF-8 becomes U+FFFD.
-func (e *encoder) quoted(s string) {
-	e.b = append(e.b, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf {
-			if 0x20 <= c && c != '"' && c != '\\' && c != 0x7f {
-				i++
-				continue
-			}
-			e.b = append(e.b, s[start:i]...)
-			e.b = appendEscape(e.b, rune(c))
-			i++
-			start = i
-			continue
+// appendQuoted appends s as a JSON string that is safe to print: control characters, line separators and characters that
+// turn the direction of text are escaped, invalid UTF-8 becomes U+FFFD.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	for {
+		n := plainPrefix(s)
+		b = append(b, s[:n]...)
+		if n == len(s) {
+			return append(b, '"')
 		}
-		r, size := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && size == 1 || deceptive(r) {
-			e.b = append(e.b, s[start:i]...)
-			e.b = appendEscape(e.b, r)
-			start = i + size
+		r, size := utf8.DecodeRuneInString(s[n:])
+		if r < utf8.RuneSelf || r == utf8.RuneError && size == 1 || deceptive(r) {
+			b = appendEscape(b, r)
+		} else {
+			b = append(b, s[n:n+size]...)
 		}
-		i += size
+		s = s[n+size:]
 	}
-	e.b = append(e.b, s[start:]...)
-	e.b = append(e.b, '"')
+}
+
+// plainPrefix returns how many bytes s begins with that a JSON string holds as they are: printable ASCII other than quote
+// and backslash. It looks at eight bytes at once, since nearly all of a log is such text.
+func plainPrefix(s string) int {
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		if !plainWord(word(s[i:])) {
+			break
+		}
+	}
+	if i > 0 && i+8 > len(s) && plainWord(word(s[len(s)-8:])) { // the rest, and some once more
+		return len(s)
+	}
+	for i < len(s) && ' ' <= s[i] && s[i] < 0x7f && s[i] != '"' && s[i] != '\\' {
+		i++
+	}
+	return i
+}
+
+// word is the first eight bytes of s, which the compiler loads at once.
+func word(s string) uint64 {
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+}
+
+// plainWord reports whether all eight bytes of w are plain. Taking n from each byte borrows into the high bit of the lowest
+// byte that is below n: whether there is one is exact, and the bytes above it do not matter then.
+func plainWord(w uint64) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	quote, slash, del := w^'"'*ones, w^'\\'*ones, w^0x7f*ones
+	return (w|(w-' '*ones)&^w|(quote-ones)&^quote|(slash-ones)&^slash|(del-ones)&^del)&highs == 0
 }
 
 // deceptive reports runes beyond ASCII that make a printed line look like something else: C1 controls, line and paragraph

@@ -91,6 +91,26 @@ func TestTextFromOutsideCannotForgeALine(t *testing.T) {
 	}
 }
 
+// Text is looked at in words of eight bytes: nothing may hide in one.
+func TestEveryByteIsSafeAtEveryPlace(t *testing.T) {
+	for length := 1; length <= 20; length++ {
+		for place := range length {
+			for c := range 256 {
+				text := strings.Repeat("a", place) + string([]byte{byte(c)}) + strings.Repeat("z", length-place-1)
+				r := audit.Record{Team: text}
+				audit.StampAt(&r, audit.Outcome, noon)
+				line := audit.EncodeLine(&r)
+				if checkLine(t, line); t.Failed() {
+					t.Fatalf("byte %#x at %d of %d", c, place, length)
+				}
+				if got := decode(t, line).Team; c < utf8.RuneSelf && got != text {
+					t.Fatalf("%q came back as %q", text, got)
+				}
+			}
+		}
+	}
+}
+
 // checkLine holds what is true of every line: one newline at its end, printable, valid JSON in which no key repeats.
 func checkLine(t *testing.T, line []byte) {
 	t.Helper()

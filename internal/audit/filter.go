@@ -108,9 +108,7 @@ func (s *sieve) need(key, value string) {
 	if value == "" {
 		return
 	}
-	e := encoder{b: []byte(key)}
-	e.quoted(value)
-	s.needles = append(s.needles, e.b)
+	s.needles = append(s.needles, appendQuoted([]byte(key), value))
 }
 
 // wants decides about one line.

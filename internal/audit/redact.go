@@ -5,7 +5,7 @@ import "strings"
 // redact takes out of text from outside what looks like a token: clients paste them into paths and user agents, and an
 // upstream may echo one. The beginning stays, so that a reader sees what kind it was.
 func redact(s string) string {
-	if !strings.Contains(s, "sbp_") && !strings.Contains(s, "eyJ") {
+	if len(s) < minToken || !strings.Contains(s, "sbp_") && !strings.Contains(s, "eyJ") {
 		return s
 	}
 	var b strings.Builder
