@@ -26,17 +26,18 @@ var (
 
 // contender is one server under one kind of request.
 type contender struct {
-	name    string
-	server  *rig.Process
-	address string
-	admin   string // the gateway's, for profiles
-	request []byte
-	asked   *atomic.Int64 // upstream's requests, where none is expected; nil: any number is
-	micros  []float64
-	perCore []float64
-	p99     []float64 // milliseconds, at a fixed rate
-	body    int64
-	fault   error // why it has no more turns
+	name     string
+	server   *rig.Process
+	address  string
+	admin    string // the gateway's, for profiles
+	request  []byte
+	forwards bool          // each request goes on to the upstream
+	asked    *atomic.Int64 // upstream's requests, where none is expected; nil: any number is
+	micros   []float64
+	perCore  []float64
+	p99      []float64 // milliseconds, at a fixed rate
+	body     int64
+	fault    error // why it has no more turns
 }
 
 // comparison is one row that is a ratio of two contenders.
@@ -87,6 +88,9 @@ func measureRounds(r *report, o options, dir string, programs programs) error {
 	if err != nil {
 		return err
 	}
+	for _, c := range field.contenders {
+		c.forwards = bytes.Contains(c.request, []byte(forwarded))
+	}
 	for round := range o.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
 		for _, c := range field.contenders {
@@ -133,7 +137,11 @@ func (c *contender) turn(length time.Duration) error {
 	if c.asked != nil {
 		before = c.asked.Load()
 	}
-	cost, err := rig.Closed(c.server, c.address, [][]byte{c.request}, length)
+	load := rig.Polled
+	if c.forwards {
+		load = rig.Closed
+	}
+	cost, err := load(c.server, c.address, [][]byte{c.request}, length)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}

@@ -1,0 +1,124 @@
+package rig
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Polled is Closed by one thread that never sleeps: it looks at its connections in turn. Load that sleeps has to be woken by
+// the server, whose kernel pays for that: several microseconds on a virtual machine, and the more often, the more time the
+// server leaves the load to sleep. Over a real network the interface does it. Where a server asks an upstream of this process
+// it cannot be used: the upstream would not get the core.
+func Polled(server *Process, address string, requests [][]byte, length time.Duration) (Cost, error) {
+	clients := make([]*polledClient, Connections)
+	for i := range clients {
+		c, err := pollClient(address)
+		if err != nil {
+			return Cost{}, err
+		}
+		defer c.Close()
+		clients[i] = c
+	}
+	var (
+		answered atomic.Int64
+		body     int64
+		stop     atomic.Bool
+		ended    = make(chan error, 1)
+	)
+	go func() {
+		runtime.LockOSThread()
+		var n int
+		var fault error
+		for fault == nil && !stop.Load() {
+			for _, c := range clients {
+				var came bool
+				if came, fault = c.turn(requests[n%len(requests)]); fault != nil {
+					break
+				}
+				if came {
+					n, body = n+1, c.size
+					answered.Add(1)
+				}
+			}
+			runtime.Gosched() // who measures is to be woken
+		}
+		ended <- fault
+	}()
+	cost, err := during(server, &answered, length)
+	stop.Store(true)
+	if err := cmp.Or(<-ended, err); err != nil {
+		return Cost{}, fmt.Errorf("load on %s: %w", address, err)
+	}
+	cost.Body = body
+	return cost, nil
+}
+
+// polledClient is one connection, whose descriptor is read and written past Go's own poller.
+type polledClient struct {
+	*connection
+	fd      int
+	asked   bool // and not answered
+	patient bool // reads wait for more to come
+	size    int64
+}
+
+func pollClient(address string) (*polledClient, error) {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	c := &polledClient{}
+	c.connection = &connection{conn, bufio.NewReaderSize(c, 16<<10)}
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	return c, raw.Control(func(fd uintptr) { c.fd = int(fd) })
+}
+
+// turn reads an answer where one has begun to come, and sends the next request.
+func (c *polledClient) turn(request []byte) (answered bool, err error) {
+	if c.asked {
+		c.patient = false
+		if _, err := c.reader.Peek(1); errors.Is(err, unix.EAGAIN) {
+			return false, nil
+		}
+		c.patient = true
+		if c.size, err = c.answer(); err != nil {
+			return false, err
+		}
+	}
+	answered, c.asked = c.asked, true
+	for len(request) > 0 {
+		n, err := unix.Write(c.fd, request)
+		if err != nil && err != unix.EAGAIN {
+			return false, err
+		}
+		request = request[max(n, 0):]
+	}
+	return answered, nil
+}
+
+// Read implements io.Reader for the connection's buffer.
+func (c *polledClient) Read(p []byte) (int, error) {
+	for {
+		n, err := unix.Read(c.fd, p)
+		switch {
+		case err == nil && n == 0:
+			return 0, io.ErrUnexpectedEOF
+		case err == nil:
+			return n, nil
+		case err != unix.EAGAIN || !c.patient:
+			return 0, err
+		}
+	}
+}
