@@ -104,7 +104,7 @@ func each(b *testing.B, read func(*testing.B, string)) {
 			size := fill(b, dir, 100_000)
 			if zip {
 				for _, path := range logFiles(b, dir) {
-					if err := audit.Compress(path); err != nil {
+					if err := audit.CompressAtOnce(path); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -133,7 +133,7 @@ func BenchmarkCompress(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		if err := audit.Compress(path); err != nil {
+		if err := audit.CompressAtOnce(path); err != nil {
 			b.Fatal(err)
 		}
 	}

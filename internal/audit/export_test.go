@@ -30,7 +30,10 @@ const (
 )
 
 // Compress is the keeper's work on one complete file.
-func Compress(path string) error { return compress(path) }
+func Compress(path string, ends <-chan struct{}) error { return compress(path, compressPause, ends) }
+
+// CompressAtOnce is the same without its pauses.
+func CompressAtOnce(path string) error { return compress(path, 0, nil) }
 
 // AppendRecord encodes a line's body.
 func AppendRecord(dst []byte, r *Record) []byte { return appendRecord(dst, r) }
@@ -43,3 +46,6 @@ func AppendLine(dst, body []byte) []byte {
 	dst, _ = link{seq: 1}.appendLine(dst, body)
 	return dst
 }
+
+// ErrEnded is what compression ends with when the log is closed.
+var ErrEnded = errEnded

@@ -239,7 +239,7 @@ func TestVerifyReadsCompressedFilesAndReportsProgress(t *testing.T) {
 	dir := t.TempDir()
 	paths := threeFiles(t, dir)
 	for _, path := range paths[:2] {
-		if err := audit.Compress(path); err != nil {
+		if err := audit.CompressAtOnce(path); err != nil {
 			t.Fatal(err)
 		}
 	}
