@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"corp.example/gateway/internal/acme"
@@ -178,8 +179,14 @@ func (g *gateway) listen(public http.Handler, trusted clientaddr.Trusted, regist
 		checks = append(checks, server.Check{Name: "certificate", Ready: g.acme.Ready})
 	}
 	g.checks = checks
+	sockets, err := g.sockets()
+	if err != nil {
+		return err
+	}
+	plain := g.challenges()
+	plain.Bound = sockets[plainSocket]
 	g.server, err = server.Listen(server.Config{
-		Listen: file.Server.Listen, Public: public, TLS: encrypted, Plain: g.challenges(), MaxBody: int64(file.Server.MaxBody),
+		Listen: file.Server.Listen, Bound: sockets[publicSocket], Public: public, TLS: encrypted, Plain: plain, MaxBody: int64(file.Server.MaxBody),
 		MaxConnections: file.Server.MaxConnections, TrustedProxies: trusted, Registry: registry,
 		AdminListen: file.Admin.Listen, DrainDelay: time.Duration(*file.Server.DrainDelay), DrainTimeout: time.Duration(file.Server.DrainTimeout), Log: g.log,
 		Admin: server.AdminHandler(registry, g.level, checks...),
@@ -198,14 +205,22 @@ func (g *gateway) run(ctx context.Context) error {
 	signal.Ignore(syscall.SIGPIPE) // a reader of standard output that leaves is the audit sink's fault to report
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
-	watchers.Go(func() { config.WatchFile(background, g.config.File.Policy.File, time.Second, hangup, g.reload.policy) })
+	watchers.Go(func() { config.WatchFile(background, g.config.File.Policy.File, time.Second, hangup, g.reloadPolicy) })
 	watchers.Go(func() { g.keepCertificate(background) })
 	watchers.Go(func() { g.announce(background) })
+	draining, drained := context.WithCancel(context.WithoutCancel(ctx))
+	watchers.Go(func() { g.watchdog(draining) })
 	g.log.Info("gateway listening", "version", buildVersion(), "address", g.server.Addr().String(), "admin", g.server.AdminAddr().String(),
 		"public_url", g.config.Server.PublicURL, "policy", g.config.Policy.Version())
+	watchers.Go(func() {
+		<-background.Done()
+		g.tell(daemon.SdNotifyStopping)
+	})
+	g.tell(daemon.SdNotifyReady)
 	err := g.server.Serve(ctx)
 	signal.Stop(hangup)
 	stop()
+	drained()
 	watchers.Wait()
 	return errors.Join(err, g.close())
 }

@@ -25,6 +25,7 @@ import (
 // Config says what is served where.
 type Config struct {
 	Listen  string       // address of the public listener
+	Bound   net.Listener // is it already, where somebody else bound it; nil: Listen binds it
 	Public  http.Handler // what it serves
 	TLS     *tls.Config  // nil: plain HTTP
 	Plain   Plain        // a further listener without TLS
@@ -45,6 +46,7 @@ type Config struct {
 // The zero value is none.
 type Plain struct {
 	Listen  string
+	Bound   net.Listener // as Config.Bound
 	Handler http.Handler
 }
 
@@ -68,12 +70,12 @@ type Server struct {
 
 // Listen binds both listeners, so that a busy port is known before anything is started.
 func Listen(config Config) (*Server, error) {
-	public, err := listen(config.Listen, "server.listen")
+	public, err := listen(config.Bound, config.Listen, "server.listen")
 	if err != nil {
 		return nil, err
 	}
 	bounded := newConnections(public, config.MaxConnections, config.TrustedProxies, config.Log)
-	admin, err := listen(config.AdminListen, "admin.listen")
+	admin, err := listen(nil, config.AdminListen, "admin.listen")
 	if err != nil {
 		public.Close()
 		return nil, err
@@ -81,7 +83,7 @@ func Listen(config Config) (*Server, error) {
 	bounded.register(config.Registry)
 	s := &Server{config: config, public: bounded, admin: admin, opened: opened{conns: map[net.Conn]struct{}{}}}
 	if config.Plain.Listen != "" {
-		plain, err := listen(config.Plain.Listen, "server.tls.acme.http_listen")
+		plain, err := listen(config.Plain.Bound, config.Plain.Listen, "server.tls.acme.http_listen")
 		if err != nil {
 			public.Close()
 			admin.Close()
@@ -92,7 +94,11 @@ func Listen(config Config) (*Server, error) {
 	return s, nil
 }
 
-func listen(address, key string) (net.Listener, error) {
+// listen binds an address, unless it is bound already.
+func listen(bound net.Listener, address, key string) (net.Listener, error) {
+	if bound != nil {
+		return bound, nil
+	}
 	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w (is another gateway running? choose another address in the configuration)", key, err)

@@ -66,9 +66,3 @@ func TestPrometheusTakesItsConfiguration(t *testing.T) {
 	}
 	must(t, "promtool", "check", "config", path)
 }
-
-func TestSystemdUnitIsHardened(t *testing.T) {
-	harness.Need(t, []string{"systemd-analyze"}, nil)
-	t.Parallel()
-	must(t, "systemd-analyze", "security", "--offline=true", "--threshold=15", file("systemd/gateway.service")) // tenths: 1.5 of 10
-}
