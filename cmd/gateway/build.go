@@ -208,6 +208,7 @@ func (g *gateway) run(ctx context.Context) error {
 	watchers.Go(func() { config.WatchFile(background, g.config.File.Policy.File, time.Second, hangup, g.reloadPolicy) })
 	watchers.Go(func() { g.keepCertificate(background) })
 	watchers.Go(func() { g.announce(background) })
+	watchers.Go(func() { followMemory(background, g.log) })
 	draining, drained := context.WithCancel(context.WithoutCancel(ctx))
 	watchers.Go(func() { g.watchdog(draining) })
 	g.log.Info("gateway listening", "version", buildVersion(), "address", g.server.Addr().String(), "admin", g.server.AdminAddr().String(),

@@ -2,17 +2,13 @@ package deploy_test
 
 import (
 	"debug/elf"
-	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"corp.example/gateway/test/harness"
 )
@@ -53,79 +49,6 @@ func TestImageIsOneStaticBinaryForBothArchitectures(t *testing.T) {
 			}
 		}
 	}
-}
-
-// The image's file system, made by hand, is all that the process sees, and it runs as the image's user: where it needed
-// a shell, a library, or to write outside its state, it would fail here.
-func TestImageRunsFromAnEmptyReadOnlyRoot(t *testing.T) {
-	harness.Need(t, nil, nil)
-	root := t.TempDir()
-	data, err := os.ReadFile(buildForImage(t, goArchitecture(t)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	admin := freeAddress(t)
-	for name, content := range map[string]string{
-		"gateway":                 string(data),
-		"run/secrets/token":       harness.UpstreamToken,
-		"etc/gateway/policy.yaml": "teams: []\n",
-		"etc/gateway/gateway.yaml": fmt.Sprintf(`server: {listen: "127.0.0.1:0", public_url: "http://127.0.0.1:8443"}
-admin: {listen: %q}
-state: {dir: /var/lib/gateway}
-credentials: [{name: shared, token: {file: /run/secrets/token}}]
-`, admin),
-	} {
-		path := filepath.Join(root, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(content), 0o555)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	state := filepath.Join(root, "var/lib/gateway")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(state), 0o755), os.Mkdir(state, 0o700), os.Chmod(root, 0o555)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.Chmod(root, 0o755) }) // so that it can be removed
-	if os.Getuid() == 0 {
-		if err := os.Chown(state, imageUser, imageUser); err != nil {
-			t.Fatal(err)
-		}
-	}
-	inImage := func(args ...string) *exec.Cmd {
-		command := exec.Command("/gateway", args...)
-		command.Dir, command.Env, command.SysProcAttr = "/", []string{}, confined(root)
-		return command
-	}
-
-	var log strings.Builder
-	service := inImage("serve", "--config", "/etc/gateway/gateway.yaml")
-	service.Stderr = &log
-	if err := service.Start(); err != nil {
-		t.Fatal(err)
-	}
-	healthy, output := error(nil), []byte(nil)
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) { // another process
-		if output, healthy = inImage("health", "--url", "http://"+admin+"/readyz").CombinedOutput(); healthy == nil {
-			break
-		}
-	}
-	stopped := service.Process.Signal(syscall.SIGTERM)
-	if err := errors.Join(healthy, stopped, service.Wait()); err != nil {
-		t.Fatalf("%v\n%s\n%s", err, output, &log)
-	}
-	if _, err := os.Stat(filepath.Join(state, "audit")); err != nil {
-		t.Errorf("the audit log is not in the state's folder: %v", err)
-	}
-}
-
-// confined puts a process into a root of its own as the image's user: root may, anybody else in a user namespace.
-func confined(root string) *syscall.SysProcAttr {
-	attributes := &syscall.SysProcAttr{Chroot: root, Credential: &syscall.Credential{Uid: imageUser, Gid: imageUser, NoSetGroups: true}}
-	if os.Getuid() != 0 {
-		attributes.Cloneflags = syscall.CLONE_NEWUSER
-		attributes.UidMappings = []syscall.SysProcIDMap{{ContainerID: imageUser, HostID: os.Getuid(), Size: 1}}
-		attributes.GidMappings = []syscall.SysProcIDMap{{ContainerID: imageUser, HostID: os.Getgid(), Size: 1}}
-	}
-	return attributes
 }
 
 func goArchitecture(t *testing.T) string {
