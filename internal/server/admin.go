@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,7 +31,7 @@ func AdminHandler(metrics prometheus.Gatherer, level *slog.LevelVar, checks ...C
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { writeReadiness(w, checks) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { writeReadiness(w, r.URL.Query()["exclude"], checks) })
 	mux.HandleFunc("GET /log/level", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, strings.ToLower(level.Level().String())) })
 	mux.HandleFunc("PUT /log/level", func(w http.ResponseWriter, r *http.Request) { setLevel(w, r, level) })
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -53,15 +54,16 @@ func setLevel(w http.ResponseWriter, r *http.Request, level *slog.LevelVar) {
 	fmt.Fprintln(w, strings.ToLower(level.Level().String()))
 }
 
-// writeReadiness answers 200 with every check's state, or 503 where one that matters is not well.
-func writeReadiness(w http.ResponseWriter, checks []Check) {
+// writeReadiness answers 200 with every check's state, or 503 where one that matters is not well. One that the prober
+// excludes by name is shown only.
+func writeReadiness(w http.ResponseWriter, excluded []string, checks []Check) {
 	status := http.StatusOK
 	states := make(map[string]string, len(checks))
 	for _, check := range checks {
 		states[check.Name] = "ok"
 		if err := check.Ready(); err != nil {
 			states[check.Name] = err.Error()
-			if !check.Detail {
+			if !check.Detail && !slices.Contains(excluded, check.Name) {
 				status = http.StatusServiceUnavailable
 			}
 		}

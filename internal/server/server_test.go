@@ -103,6 +103,20 @@ func TestTheAdminHandlersAreOnTheirOwnListener(t *testing.T) {
 	}
 }
 
+func TestAProberMayLeaveAMatterOut(t *testing.T) {
+	handler := server.AdminHandler(prometheus.NewRegistry(), new(slog.LevelVar),
+		server.Check{Name: "audit", Ready: func() error { return nil }},
+		server.Check{Name: "certificate", Ready: func() error { return errors.New("not yet") }})
+	for path, want := range map[string]int{"/readyz": http.StatusServiceUnavailable, "/readyz?exclude=audit": http.StatusServiceUnavailable,
+		"/readyz?exclude=certificate": http.StatusOK, "/readyz?exclude=audit&exclude=certificate": http.StatusOK} {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, httptest.NewRequest("GET", path, nil))
+		if answer.Code != want || !strings.Contains(answer.Body.String(), "not yet") {
+			t.Errorf("%s: %d %s, want %d and what is not well", path, answer.Code, answer.Body, want)
+		}
+	}
+}
+
 func TestReadinessFallsWithACheckThatMatters(t *testing.T) {
 	handler := server.AdminHandler(prometheus.NewRegistry(), new(slog.LevelVar), server.Check{Name: "audit", Ready: func() error { return errors.New("disk full") }})
 	answer := httptest.NewRecorder()
