@@ -130,7 +130,7 @@ func TestChartRefusesValuesThatCannotWork(t *testing.T) {
 	harness.Need(t, nil, nil)
 	t.Parallel()
 	helm := goTool(t, "helm")
-	minimal := file("helm/gateway/ci/minimal-values.yaml")
+	minimal, acme := file("helm/gateway/ci/minimal-values.yaml"), file("helm/gateway/ci/acme-values.yaml")
 	for _, test := range []struct {
 		args []string
 		want string
@@ -142,9 +142,39 @@ func TestChartRefusesValuesThatCannotWork(t *testing.T) {
 		{[]string{"--values", minimal, "--set", "httpRoute.enabled=true"}, "httpRoute.parentRefs has to name the Gateway"},
 		{[]string{"--values", minimal, "--set", "replica=2"}, "replica"},
 		{[]string{"--values", minimal, "--set", "config.admin.listen=:1"}, "admin"},
+		{[]string{"--values", acme, "--set", "config.server.tls.acme.http_listen=:80"}, "http_listen"},
+		{[]string{"--values", acme, "--set", "tls.secretName=gateway-tls"}, "are two certificates"},
 	} {
 		if out, err := render(t, helm, test.args...); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("helm template %v: %v, want %q\n%s", test.args, err, test.want, out)
+		}
+	}
+}
+
+// The authority's questions reach the replicas where HTTP-01 is offered, before they have a certificate, and only there.
+func TestChartLetsTheAuthorityIn(t *testing.T) {
+	harness.Need(t, nil, nil)
+	t.Parallel()
+	helm := goTool(t, "helm")
+	for _, test := range []struct {
+		args                                      []string
+		service, policy, container, listen, probe string
+	}{
+		{[]string{"--values", file("helm/gateway/ci/acme-values.yaml")}, "{name: acme, port: 80, targetPort: acme, ", "[{port: acme, ", "{name: acme, containerPort: 8080}", "http_listen: :8080", "/readyz?exclude=certificate"},
+		{[]string{"--values", file("helm/gateway/ci/acme-values.yaml"), "--set", "service.acmePort=0"}, "", "", "", "", "/readyz?exclude=certificate"},
+		{[]string{"--values", file("helm/gateway/ci/minimal-values.yaml")}, "", "", "", "", ""},
+	} {
+		rendered, err := render(t, helm, test.args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for all, want := range map[string]string{"{name: acme, port:": test.service, "{port: acme,": test.policy, "{name: acme, containerPort:": test.container,
+			"http_listen:": test.listen, "exclude=": test.probe} {
+			if want == "" && strings.Contains(rendered, all) {
+				t.Errorf("helm template %v has a %q", test.args, all)
+			} else if !strings.Contains(rendered, want) {
+				t.Errorf("helm template %v lacks %q", test.args, want)
+			}
 		}
 	}
 }

@@ -45,6 +45,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- (urlParse .Values.config.server.public_url).hostname }}
 {{- end }}
 
+{{/* "acme" where the replicas get their certificate from an ACME server, and "http01" where it may ask them over HTTP. */}}
+{{- define "gateway.acme" -}}
+{{- if dig "server" "tls" "acme" "" .Values.config }}acme{{ end }}
+{{- end }}
+
+{{- define "gateway.http01" -}}
+{{- if and (include "gateway.acme" .) .Values.service.acmePort }}http01{{ end }}
+{{- end }}
+
 {{/* gateway.yaml: what is configured, and over it what the chart itself decides. */}}
 {{- define "gateway.config" -}}
 {{- $_ := required "config.server.public_url has to be given: where clients and browsers reach the gateway" (dig "server" "public_url" "" .Values.config) }}
@@ -61,6 +70,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}{{ end }}
 {{- with .Values.sealKey }}{{ if .secretName }}{{ $_ := set $state "seal_key" (dict "file" (printf "/run/secrets/seal-key/%s" .key)) }}{{ end }}{{ end }}
 {{- $server := dict "listen" ":8443" }}
+{{- if and .Values.tls.secretName (include "gateway.acme" .) }}{{ fail "tls.secretName and config.server.tls.acme are two certificates: give one" }}{{ end }}
+{{- if include "gateway.http01" . }}{{ $_ := set $server "tls" (dict "acme" (dict "http_listen" ":8080")) }}{{ end }}
 {{- if .Values.tls.secretName }}{{ $_ := set $server "tls" (dict "cert_file" "/run/secrets/tls/tls.crt" "key_file" "/run/secrets/tls/tls.key") }}{{ end }}
 {{- $own := dict "server" $server "admin" (dict "listen" ":9090") "state" $state "policy" (dict "file" "/etc/gateway/policy/policy.yaml") }}
 {{- toYaml (mergeOverwrite (deepCopy .Values.config) $own) }}
