@@ -31,7 +31,7 @@ const (
 
 // Config is what the cache is built from. The zero value is a cache with every default.
 type Config struct {
-	Memory       int64         // bytes for stored answers, overhead included; 0: DefaultMemory; below 1 MiB is an error
+	Memory       int64         // bytes for stored answers and the cache's own tables, overhead included; 0: DefaultMemory; below 1 MiB is an error
 	MaxBody      int           // bytes of the largest body stored or shared; 0: DefaultMaxBody
 	StaleIfError time.Duration // how long past its freshness an answer may stand in for a failed fetch where upstream says nothing (RFC 5861 section 4); 0: not at all
 	Timeout      time.Duration // how long one fetch may take, its wait in the queue included; 0: DefaultTimeout
@@ -82,7 +82,7 @@ func New(config Config) (*Cache, error) {
 	if config.Forwards == nil {
 		config.Forwards = func(string) bool { return true }
 	}
-	memory, err := newMemory(uint64(config.Memory))
+	memory, err := newMemory(uint64(config.Memory - fenceSize))
 	if err != nil {
 		return nil, err
 	}

@@ -206,10 +206,10 @@ const (
 	fieldCost = 72
 )
 
-// weight is what the entry takes in memory, in bytes. Bodies count a sixteenth more: allocations are rounded up.
+// weight is what the entry takes in memory, in bytes.
 func (e *Entry) weight() int {
 	n := entryCost + len(e.kept.slot.Path) + len(e.kept.slot.Query) + len(e.kept.slot.Accept) + len(e.kept.slot.narrowed)
-	n += 16*len(e.kept.marks) + rounded(len(e.plain.body))
+	n += 16*len(e.kept.marks) + allocated(len(e.plain.body))
 	for _, f := range e.fields {
 		n += fieldCost
 		for _, value := range f.values {
@@ -220,9 +220,17 @@ func (e *Entry) weight() int {
 		n += fieldCost + len(s.plain) + len(s.normal)
 	}
 	if packed := e.packed.Load(); packed != nil && packed != &e.plain {
-		n += rounded(len(packed.body)) + 2*fieldCost
+		n += allocated(len(packed.body)) + 3*fieldCost
 	}
 	return n
 }
 
-func rounded(n int) int { return n + n/16 }
+// allocated is what the runtime takes for a body of n bytes: whole pages above 32 KiB, below it one of a set of sizes
+// that is a sixteenth larger on average.
+func allocated(n int) int {
+	const large, page = 32 << 10, 8 << 10
+	if n > large {
+		return (n + page - 1) / page * page
+	}
+	return n + n/16
+}

@@ -10,6 +10,9 @@ import (
 // answer; with 65,536 counters (512 KiB) ten thousand live scopes collide with a given write once in seven.
 const generations = 1 << 16
 
+// fenceSize is what they take of Config.Memory.
+const fenceSize = 8 * generations
+
 // everything is the counter that all entries have.
 const everything uint32 = 0
 

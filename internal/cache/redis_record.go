@@ -86,7 +86,9 @@ func readRecord(record []byte, age time.Duration, now time.Time, maxBody int) (e
 	}
 	e.fresh.initial += max(0, age)
 	e.etag, e.plain.etag = r.text(), r.texts()
-	for range r.count() {
+	fields := r.count()
+	e.fields = make([]field, 0, min(fields, 16)) // no more room than an entry that was fetched has
+	for range fields {
 		e.fields = append(e.fields, field{r.text(), r.texts()})
 	}
 	for range r.count() {
