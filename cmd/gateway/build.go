@@ -103,7 +103,7 @@ func (g *gateway) assemble() (err error) {
 		return err
 	}
 	if g.cache, err = cache.New(cache.Config{Memory: int64(file.Cache.Memory), StaleIfError: time.Duration(*file.Cache.StaleIfError),
-		Timeout: time.Duration(file.Limits.MaxWait + file.Upstream.Timeout), Forwards: g.upstream.Forwards,
+		Timeout: time.Duration(file.Limits.MaxWait + file.Upstream.Timeout), Forwards: g.upstream.Forwards, IgnoreCookies: file.Cache.IgnoreCookies,
 		Backplane: g.backplane, Keys: g.keys}); err != nil {
 		return err
 	}

@@ -10,10 +10,10 @@ import (
 
 // Answer is what upstream said: the header as it may be shown to clients, and the body without content coding.
 type Answer struct {
-	Status int
-	Header http.Header // taken over: the caller does not change it any more
-	Body   []byte      // taken over, too
-	Cookie bool        // upstream set a cookie that Header does not show: the answer was meant for one client
+	Status  int
+	Header  http.Header // taken over: the caller does not change it any more
+	Body    []byte      // taken over, too
+	Cookies []string    // the Set-Cookie lines of upstream's that Header does not show: the answer was meant for one client, but for Config.IgnoreCookies
 
 	// Rest is what follows Body where that is not the whole: an answer too large to store or share. It goes to one request.
 	Rest io.ReadCloser

@@ -40,6 +40,10 @@ type Config struct {
 	// have selected the answer, so Vary is heeded for the others only. nil: every header is forwarded.
 	Forwards func(name string) bool
 
+	// IgnoreCookies are the names of cookies that upstream may set with what is stored for everybody, since they tell
+	// connections apart and not clients. They go to no client: Answer.Cookies are withheld.
+	IgnoreCookies []string
+
 	// Backplane is what the replicas of one service have in common. nil: this one is alone.
 	Backplane *backplane.Backplane
 	// Keys seal what is kept in Redis. nil: it is kept as it is.
@@ -52,6 +56,8 @@ type Cache struct {
 	staleIfError time.Duration
 	timeout      time.Duration
 	forwards     func(string) bool
+
+	ignoreCookies []string
 
 	fence   *fence
 	memory  *memory
@@ -91,10 +97,13 @@ func New(config Config) (*Cache, error) {
 		staleIfError: config.StaleIfError,
 		timeout:      config.Timeout,
 		forwards:     config.Forwards,
-		fence:        new(fence),
-		memory:       memory,
-		flights:      flights{byKey: make(map[Key]*flight)},
-		gzips:        newGzipPool(),
+
+		ignoreCookies: config.IgnoreCookies,
+
+		fence:   new(fence),
+		memory:  memory,
+		flights: flights{byKey: make(map[Key]*flight)},
+		gzips:   newGzipPool(),
 	}
 	if config.Backplane != nil {
 		c.shared = newShared(config.Backplane, config.Keys, c.fence, func() { c.dropDead() })

@@ -181,7 +181,7 @@ func (e *Entry) freshened(notModified *Answer) *Answer {
 	if notModified.Header.Get("Date") == "" {
 		delete(h, "Date")
 	}
-	return &Answer{Status: e.status, Header: h, Body: e.plain.body, Cookie: notModified.Cookie}
+	return &Answer{Status: e.status, Header: h, Body: e.plain.body, Cookies: notModified.Cookies}
 }
 
 // at is the header values that tell the entry's age at now.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -90,7 +91,7 @@ func (c *Cache) assess(a *Answer, t exchange, rule Rule) (f freshness, reason st
 		strict:   control.revalidate || rule.Strict,
 		ifError:  c.staleIfError,
 	}
-	if reason := refusal(a, control, rule, explicit); reason != "" {
+	if reason := c.refusal(a, control, rule, explicit); reason != "" {
 		return f, reason
 	}
 	switch {
@@ -113,7 +114,7 @@ func (c *Cache) assess(a *Answer, t exchange, rule Rule) (f freshness, reason st
 }
 
 // refusal names what forbids storing an answer, whatever its freshness (section 3).
-func refusal(a *Answer, control control, rule Rule, explicit bool) string {
+func (c *Cache) refusal(a *Answer, control control, rule Rule, explicit bool) string {
 	switch {
 	case rule.Secret:
 		return detailSecret
@@ -125,10 +126,21 @@ func refusal(a *Answer, control control, rule Rule, explicit bool) string {
 		return detailNoStore
 	case control.private:
 		return detailPrivate
-	case a.Cookie, len(a.Header["Set-Cookie"]) > 0:
+	case len(a.Header["Set-Cookie"]) > 0, c.personal(a.Cookies):
 		return detailSetCookie
 	}
 	return ""
+}
+
+// personal tells whether one of the cookies is for one client. What cannot be read is.
+func (c *Cache) personal(cookies []string) bool {
+	for _, line := range cookies {
+		cookie, err := http.ParseSetCookie(line)
+		if err != nil || !slices.Contains(c.ignoreCookies, cookie.Name) {
+			return true
+		}
+	}
+	return false
 }
 
 // storedStatus tells whether answers of this status are stored at all. Errors are so only where the rule says it; 401,

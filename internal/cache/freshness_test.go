@@ -49,6 +49,48 @@ func TestSection3Storing(t *testing.T) {
 	}
 }
 
+// An answer that sets a cookie was meant for one client, unless the operator says of each that it tells connections apart.
+func TestWhichCookiesKeepAnAnswerOut(t *testing.T) {
+	ours := []string{"__cf_bm", "_cfuvid"}
+	for _, row := range []struct {
+		name            string
+		ignored, header []string
+		withheld        []string
+		stored          bool
+	}{
+		{"none", ours, nil, nil, true},
+		{"an ignored one", ours, nil, []string{"__cf_bm=a.b; path=/; secure; HttpOnly"}, true},
+		{"two ignored ones", ours, nil, []string{"__cf_bm=a", "_cfuvid=b"}, true},
+		{"another", ours, nil, []string{"session=a"}, false},
+		{"another beside an ignored one", ours, nil, []string{"__cf_bm=a", "session=a"}, false},
+		{"another in disguise", ours, nil, []string{"x__cf_bm=a"}, false},
+		{"another case", ours, nil, []string{"__CF_BM=a"}, false},
+		{"an attribute of that name", ours, nil, []string{"session=a; __cf_bm=b"}, false},
+		{"one that cannot be read", ours, nil, []string{"__cf_bm"}, false},
+		{"an empty line", ours, nil, []string{""}, false},
+		{"none is ignored", nil, nil, []string{"__cf_bm=a"}, false},
+		{"an ignored one that clients would get", ours, []string{"Set-Cookie: __cf_bm=a"}, nil, false},
+	} {
+		bubble(t, row.name, func(t *testing.T) {
+			w := newWorld(t, cache.Config{IgnoreCookies: row.ignored})
+			w.rule.TTL = ten
+			w.upstream = func(int, http.Header) (*cache.Answer, error) {
+				a := ok("x", row.header...)
+				a.Cookies = row.withheld
+				return a, nil
+			}
+			w.slow()
+			w.together(10)
+			if shared := w.calls.Load() == 1; shared != row.stored {
+				t.Errorf("those who asked at once share it: %t, want %t", shared, row.stored)
+			}
+			if got := w.get().result.Status == cache.Hit; got != row.stored {
+				t.Errorf("stored = %t, want %t", got, row.stored)
+			}
+		})
+	}
+}
+
 // RFC 9111 section 3 with RFC 9110 section 15.1: which statuses.
 func TestSection3Statuses(t *testing.T) {
 	explicit := []string{"Cache-Control: max-age=10"}

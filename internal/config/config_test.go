@@ -3,6 +3,7 @@ package config_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"text/template"
@@ -38,7 +39,8 @@ func TestAMinimalFileHasEveryDefault(t *testing.T) {
 	}
 	f := loaded.File
 	if f.Server.Listen != ":8443" || f.Admin.Listen != "127.0.0.1:9090" || f.Upstream.URL != "https://api.supabase.com" || f.Credentials[0].Owner != "shared" ||
-		time.Duration(f.Limits.MaxWait) != 50*time.Second || f.Cache.Memory != 256<<20 || time.Duration(*f.Cache.StaleIfError) != 10*time.Minute {
+		time.Duration(f.Limits.MaxWait) != 50*time.Second || f.Cache.Memory != 256<<20 || time.Duration(*f.Cache.StaleIfError) != 10*time.Minute ||
+		!slices.Equal(f.Cache.IgnoreCookies, []string{"__cf_bm", "_cfuvid"}) {
 		t.Errorf("defaults %+v", f)
 	}
 	if len(f.Audit.Sinks) != 1 || !f.Audit.Sinks[0].Required || !filepath.IsAbs(f.Audit.Sinks[0].File.Dir) || !filepath.IsAbs(f.State.Dir) {
@@ -66,6 +68,7 @@ identity:
 limits: {granularity: both, headroom: 100}
 audit: {sinks: [{file: {dir: a}, stdout: true}]}
 telemetry: {log: {level: loud}}
+cache: {ignore_cookies: ["__cf_*"]}
 catalog: {extra: [{id: x-mine, method: GET, path: "no-slash"}]}
 `,
 	})
@@ -93,7 +96,8 @@ catalog: {extra: [{id: x-mine, method: GET, path: "no-slash"}]}
 		`gateway.yaml:14: audit.sinks[0]: wants one of`,
 		`gateway.yaml:14: audit.sinks: none is required`,
 		`gateway.yaml:15: telemetry.log.level: "loud" is not one of`,
-		`gateway.yaml:16: catalog.extra`,
+		`gateway.yaml:16: cache.ignore_cookies[0]: "__cf_*" is no name of a cookie`,
+		`gateway.yaml:17: catalog.extra`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)

@@ -134,13 +134,13 @@ func (p *Proxy) fetcher(x *exchange, spent *atomic.Pointer[timing]) cache.Fetche
 		header := http.Header{}
 		copyAnswerHeader(header, a.response.Header, e.credential)
 		localLocation(header, p.config.Upstream.origin(), p.config.PublicURL)
-		cookie := len(a.response.Header["Set-Cookie"]) > 0 // withheld from clients, but what comes with it is for one of them
+		cookies := a.response.Header["Set-Cookie"] // withheld from clients, but what comes with one may be for one of them
 		a.response.Header = header
 		answer, err := p.config.Cache.Read(a.response)
 		if err != nil {
 			return nil, unanswered(err)
 		}
-		answer.Cookie = cookie
+		answer.Cookies = cookies
 		if err := legible(e.call.Op, answer); err != nil {
 			return nil, err
 		}
