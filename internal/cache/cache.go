@@ -124,7 +124,6 @@ type Key struct {
 	Operation string // catalogue id
 	Path      string // raw, as forwarded
 	Query     string // canonical
-	Accept    string // for the few operations that answer by it without saying so in Vary; else ""
 }
 
 // Request is what the cache must know of a client's read.

@@ -155,14 +155,13 @@ func TestNewRefusesBoundsItCannotKeep(t *testing.T) {
 }
 
 func TestEachPartOfTheKeyCounts(t *testing.T) {
-	base := cache.Key{View: "a", Operation: "b", Path: "c", Query: "d", Accept: "e"}
+	base := cache.Key{View: "a", Operation: "b", Path: "c", Query: "d"}
 	for name, other := range map[string]cache.Key{
-		"another credential's view": {View: "x", Operation: "b", Path: "c", Query: "d", Accept: "e"},
-		"another operation":         {View: "a", Operation: "x", Path: "c", Query: "d", Accept: "e"},
-		"another path":              {View: "a", Operation: "b", Path: "x", Query: "d", Accept: "e"},
-		"another query":             {View: "a", Operation: "b", Path: "c", Query: "x", Accept: "e"},
-		"another Accept":            {View: "a", Operation: "b", Path: "c", Query: "d", Accept: "x"},
-		"the same bytes moved over": {View: "ab", Operation: "", Path: "c", Query: "d", Accept: "e"},
+		"another credential's view": {View: "x", Operation: "b", Path: "c", Query: "d"},
+		"another operation":         {View: "a", Operation: "x", Path: "c", Query: "d"},
+		"another path":              {View: "a", Operation: "b", Path: "x", Query: "d"},
+		"another query":             {View: "a", Operation: "b", Path: "c", Query: "x"},
+		"the same bytes moved over": {View: "ab", Operation: "", Path: "c", Query: "d"},
 	} {
 		w := newWorld(t, cache.Config{})
 		w.upstream = answers("Cache-Control: max-age=60")

@@ -208,7 +208,7 @@ const (
 
 // weight is what the entry takes in memory, in bytes.
 func (e *Entry) weight() int {
-	n := entryCost + len(e.kept.slot.Path) + len(e.kept.slot.Query) + len(e.kept.slot.Accept) + len(e.kept.slot.narrowed)
+	n := entryCost + len(e.kept.slot.Path) + len(e.kept.slot.Query) + len(e.kept.slot.narrowed)
 	n += 16*len(e.kept.marks) + allocated(len(e.plain.body))
 	for _, f := range e.fields {
 		n += fieldCost

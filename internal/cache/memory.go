@@ -120,6 +120,6 @@ func (m *memory) entries() int { return m.level.EstimatedSize() }
 
 // owned is the key with its own copies of what was cut from a request, whose whole text would be held otherwise.
 func (k Key) owned() Key {
-	k.Path, k.Query, k.Accept = strings.Clone(k.Path), strings.Clone(k.Query), strings.Clone(k.Accept)
+	k.Path, k.Query = strings.Clone(k.Path), strings.Clone(k.Query)
 	return k
 }

@@ -19,7 +19,7 @@ const sweepBatch = 200
 
 // digest is what a key is known by in Redis. Nothing of the key can be read from it.
 func (k Key) digest() string {
-	return digest(k.View, k.Operation, k.Path, k.Query, k.Accept)
+	return digest(k.View, k.Operation, k.Path, k.Query)
 }
 
 func digest(parts ...string) string {
