@@ -56,6 +56,9 @@ func (w *world) ask(ctx context.Context, method string, lines ...string) served 
 	request.Header = header(lines...)
 	r := cache.Request{Key: w.key, Header: request.Header, Directives: cache.ParseDirectives(request.Header)}
 	result := w.cache.Get(r, time.Now())
+	if result.Status == cache.NotCached {
+		result = w.cache.Recall(ctx, r, w.rule)
+	}
 	var err error
 	switch {
 	case result.Refresh:

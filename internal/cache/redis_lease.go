@@ -126,6 +126,33 @@ func (c *Cache) recall(ctx context.Context, fill *Fill, r Request, found Result)
 	}
 }
 
+// Recall looks into Redis for a request with only-if-cached that Get found nothing for in memory: one command, bounded as
+// all are, and upstream is not asked. The result is as Get's.
+func (c *Cache) Recall(ctx context.Context, r Request, rule Rule) Result {
+	missing := unserved(r.Directives, nil, Miss, fwdMiss)
+	if c.shared == nil || !c.shared.usable() || r.Directives.NoStore || rule.Secret {
+		return missing
+	}
+	r.Key = r.Key.owned()
+	l := &lease{in: c.shared, id: r.Key.digest()}
+	_, result, err := c.recallOnce(ctx, l, &Fill{key: r.Key, scopes: rule.Scopes}, r, missing, "")
+	if err != nil {
+		if ctx.Err() == nil {
+			c.shared.tally.failed.Add(1)
+		}
+		return missing
+	}
+	if result.Entry != nil { // recognise takes a stale one for a fetch to validate, but there will be none
+		result = c.judge(result.Entry, r, time.Now())
+	}
+	if result.Status.served() {
+		c.shared.tally.found.Add(1)
+	} else {
+		c.shared.tally.missed.Add(1)
+	}
+	return result.withoutUnserved()
+}
+
 // recallOnce looks once, and where another replica is fetching waits until there is a reason to look again.
 func (c *Cache) recallOnce(ctx context.Context, l *lease, fill *Fill, r Request, found Result, wanted string) (word string, result Result, err error) {
 	s := c.shared

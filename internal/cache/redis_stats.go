@@ -5,9 +5,9 @@ type SharedStats struct {
 	Trusted bool   // memory is believed: every write of another replica is heard of
 	Outages uint64 // how often a write may have been missed, the start counted
 
-	Found  uint64 // look-ups that Redis had a fresh answer for
+	Found  uint64 // look-ups that Redis had an answer for
 	Waited uint64 // look-ups that waited for another replica's fetch and got its answer
-	Missed uint64 // look-ups that led to a fetch
+	Missed uint64 // look-ups that found nothing to serve
 	Failed uint64 // look-ups and stores that Redis did not answer
 
 	Acknowledged uint64 // writes that every replica acknowledged

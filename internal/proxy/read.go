@@ -38,6 +38,9 @@ type timing struct {
 func (p *Proxy) read(ctx context.Context, x *exchange) (cache.Result, error) {
 	question := cacheRequest(x)
 	found := p.config.Cache.Get(question, x.began)
+	if found.Status == cache.NotCached {
+		found = p.config.Cache.Recall(ctx, question, cacheRule(x.call, x.request.Target))
+	}
 	var err error
 	switch {
 	case found.Refresh:
