@@ -164,6 +164,12 @@ func (c *Cache) gone(r Request, found Result, f *flight, err error) (Result, err
 	return found.withoutEntry(), err
 }
 
+// StandIn is Fetch's result for a request that Get did not serve and that it is hopeless to send, for the reason given.
+func (c *Cache) StandIn(r Request, reason error) (Result, error) {
+	found := c.find(r, time.Now())
+	return c.settle(r, outcome{result: found.withoutEntry(), err: reason, stale: found.Entry})
+}
+
 // standIn is the result with a stale entry in place of a failed fetch (RFC 5861 section 4).
 func (c *Cache) standIn(r Request, stale *Entry) (Result, bool) {
 	if stale == nil || !c.trusted() || !c.fence.holds(stale.kept.marks) || !selected(stale.selectors, r.Header) ||

@@ -57,18 +57,6 @@ func TestADeafReplicaDoesNotTrustItsMemory(t *testing.T) {
 	}
 }
 
-func TestOnlyIfCachedWaitsForRedisABoundedTime(t *testing.T) {
-	c := newCluster(t, cache.Config{})
-	a := c.replica(never)
-	c.server.Pause()
-	start := time.Now()
-	s := a.get("Cache-Control: only-if-cached")
-	if took := time.Since(start); s.result.Status != cache.NotCached || took > 500*time.Millisecond {
-		t.Errorf("%s after %s", s.cacheStatus(), took)
-	}
-	c.server.Resume()
-}
-
 func TestADeafReplicaStillCoalesces(t *testing.T) {
 	c := newCluster(t, cache.Config{})
 	a := c.replica(answers())

@@ -131,52 +131,6 @@ func TestWhatOneReplicaFetchedAnotherHas(t *testing.T) {
 	}
 }
 
-func TestOnlyIfCachedFindsWhatAnotherReplicaFetched(t *testing.T) {
-	c := newCluster(t, cache.Config{})
-	a, b := c.untrusting(answers("Cache-Control: max-age=1", "Vary: Accept-Language", `Etag: "v1"`)), c.untrusting(never)
-	c.trusting(a, b)
-	const only = "Cache-Control: only-if-cached"
-	if s := b.get(only); s.result.Status != cache.NotCached || s.result.Entry != nil {
-		t.Fatalf("before anybody has fetched it: %s", s.cacheStatus())
-	}
-	if n := len(c.keys("lease")); n != 0 {
-		t.Error("who will not fetch has taken the lease to fetch")
-	}
-	a.get()
-	c.kept(1)
-	if s := b.get(only, "Accept-Language: de"); s.result.Status != cache.NotCached {
-		t.Errorf("another variant: %s", s.cacheStatus())
-	}
-	if s := b.get(only); s.result.Status != cache.Hit || s.Body.String() != "body 1" || s.cacheStatus() != "gateway; hit; ttl=1" {
-		t.Errorf("%q %s", s.Body, s.cacheStatus())
-	}
-	if s := b.get(only); s.result.Status != cache.Hit {
-		t.Errorf("a second time: %s", s.cacheStatus())
-	}
-	if s, _ := b.cache.SharedStats(); s.Found != 1 {
-		t.Errorf("Redis was asked again for what is in memory: %+v", s)
-	}
-	a.cache.Invalidate("project:a")
-	if s := b.get(only); s.result.Status != cache.NotCached {
-		t.Errorf("behind a write: %s", s.cacheStatus())
-	}
-}
-
-func TestOnlyIfCachedTakesAStaleAnswerWhereItsClientDoes(t *testing.T) {
-	c := newCluster(t, cache.Config{StaleIfError: time.Minute})
-	a, b := c.untrusting(answers("Cache-Control: max-age=1", `Etag: "v1"`)), c.untrusting(never)
-	c.trusting(a, b)
-	a.get()
-	c.kept(1)
-	within(t, 5*time.Second, "it is stale", func() bool { return a.get("Cache-Control: only-if-cached").result.Status == cache.NotCached })
-	if s := b.get("Cache-Control: only-if-cached, max-stale=60"); s.result.Status != cache.Stale || s.Body.String() != "body 1" {
-		t.Errorf("%q %s", s.Body, s.cacheStatus())
-	}
-	if s := b.get("Cache-Control: only-if-cached, max-stale=0"); s.result.Status != cache.NotCached {
-		t.Errorf("who accepts none: %s", s.cacheStatus())
-	}
-}
-
 func TestAgeGoesOnAcrossReplicas(t *testing.T) {
 	c := newCluster(t, cache.Config{})
 	a := c.replica(func(int, http.Header) (*cache.Answer, error) {
@@ -213,23 +167,41 @@ func TestVaryingAnswersAreKeptApart(t *testing.T) {
 	}
 }
 
-func TestSecretsAreNeverInRedis(t *testing.T) {
-	c := newCluster(t, cache.Config{})
-	a := c.replica(answers("Cache-Control: max-age=60"))
-	a.rule.Secret = true
-	a.get()
-	a.rule.Secret = false
-	a.key.Path = "/v1/projects/b"
-	a.get()
-	c.kept(1)
+// Answers that carry secrets are stored nowhere, sealed or not: neither in Redis nor in memory.
+func TestSecretsAreStoredNowhere(t *testing.T) {
+	for name, keys := range map[string]*seal.Keys{"without a seal key": nil, "with one": sealKeys(t)} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, cache.Config{Keys: keys})
+			a := c.replica(answers("Cache-Control: max-age=60"))
+			a.rule.Secret = true
+			for n := range 2 {
+				if s := a.get(); s.Body.String() != fmt.Sprint("body ", n+1) || s.cacheStatus() != "gateway; fwd=bypass; fwd-status=200; detail=secret" {
+					t.Errorf("%q %s", s.Body, s.cacheStatus())
+				}
+			}
+			if n := a.cache.Stats().Entries; n != 0 {
+				t.Errorf("%d are in memory", n)
+			}
+			a.rule.Secret = false
+			a.key.Path = "/v1/projects/b"
+			a.get()
+			c.kept(1) // what is stored later is there, and alone
+		})
+	}
 }
 
-func TestSealedEntries(t *testing.T) {
+func sealKeys(t *testing.T) *seal.Keys {
+	t.Helper()
 	key := strings.Repeat("0a", 32)
 	keys, err := seal.Load(secret.Source{Env: "KEY"}, func(string) string { return key })
 	if err != nil {
 		t.Fatal(err)
 	}
+	return keys
+}
+
+func TestSealedEntries(t *testing.T) {
+	keys := sealKeys(t)
 	c := newCluster(t, cache.Config{Keys: keys})
 	a, b := c.replica(answers("Cache-Control: max-age=60")), c.replica(answers("Cache-Control: max-age=60", "X-From: b"))
 	a.get()

@@ -8,6 +8,29 @@ import (
 	"corp.example/gateway/internal/problem"
 )
 
+// RFC 5861 section 4: out of quota is a failure, too. A client that does not want to wait for it gets the stale answer,
+// marked, where there is one.
+func TestAStaleAnswerStandsInForAWaitThatIsHopeless(t *testing.T) {
+	spent := reply(200, `{}`, "X-RateLimit-Limit: 120", "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: 30")
+	for prefer, directives := range map[string]string{"wait=0": "", "wait=5": "", "wait=1": "no-cache"} {
+		inBubble(t, options{upstream: replies(reply(200, `["old"]`), spent, reply(200, `["new"]`))}, func(t *testing.T, l *line) {
+			l.call(t.Context(), "GET", functions, "")
+			time.Sleep(11 * time.Second)
+			l.call(t.Context(), "GET", source, "")
+			began := time.Now()
+			a := l.call(t.Context(), "GET", functions, "", "Prefer: "+prefer, "Cache-Control: "+directives)
+			switch {
+			case directives != "" && a.Code != http.StatusTooManyRequests:
+				t.Errorf("%s and %s: status %d, want 429: the client wants no old answer", prefer, directives, a.Code)
+			case directives == "" && (a.Code != http.StatusOK || a.Body.String() != `["old"]` || a.Header().Get("Cache-Status") != "gateway; hit; ttl=-1; detail=stale-if-error"):
+				t.Errorf("%s: status %d %s, %s", prefer, a.Code, a.Body, a.Header().Get("Cache-Status"))
+			case time.Since(began) != 0:
+				t.Errorf("%s: it waited %v", prefer, time.Since(began))
+			}
+		})
+	}
+}
+
 func TestPreferSaysHowLongToQueue(t *testing.T) {
 	// One answer spends the window, which ends after 30 s.
 	spent := reply(200, `{}`, "X-RateLimit-Limit: 120", "X-RateLimit-Remaining: 0", "X-RateLimit-Reset: 30")

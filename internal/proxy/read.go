@@ -58,7 +58,7 @@ func (p *Proxy) read(ctx context.Context, x *exchange) (cache.Result, error) {
 func (p *Proxy) fetch(ctx context.Context, x *exchange, question cache.Request) (cache.Result, error) {
 	patience := p.patience(x.r.Header)
 	if err := p.hopeless(x, patience); err != nil {
-		return cache.Result{}, err
+		return p.config.Cache.StandIn(question, err)
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience+p.config.Upstream.timeout)
 	var spent atomic.Pointer[timing]
