@@ -2,9 +2,7 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,8 +24,9 @@ type figure struct {
 var figures = []figure{
 	{"allocations of a cached read beyond the bare handler's", "", 12, 5, 3, allocations},
 	{"10,000 idle keep-alive clients, resident", "MiB", 400, 250, 1, idleClients},
-	{"5,000 requests waiting in queues, resident", "MiB", 150, 80, 1, queuedRequests},
-	{"5,000 waiting requests freed when their clients leave", "s", 1, 0.3, 1, cancelledRequests},
+	{"5,000 requests waiting in queues, resident", "MiB", 150, 80, 3, queuedRequests},
+	{"the same that wait at the net/http handler", "MiB", 0, 0, 1, heldByTheHandler},
+	{"5,000 waiting requests freed when their clients leave", "s", 1, 0.3, 3, cancelledRequests},
 	{"start to ready, 1,000 teams, 20,000 grants", "ms", 1000, 300, 5, startToReady},
 	{"binary, stripped", "MiB", 45, 30, 1, binarySize},
 }
@@ -62,15 +61,21 @@ func (f figure) repeat(dir string, p programs) (rounds []float64, err error) {
 
 const mebibyte = 1 << 20
 
+// spent are paths of ten projects, whose quota somebody else has spent.
+func spent() (paths []string) {
+	for i := range 10 {
+		paths = append(paths, "/v1/projects/"+rig.Ref(i)+"/types/typescript")
+	}
+	return paths
+}
+
 // withGateway measures one thing of one gateway.
 func withGateway(dir string, p programs, o rig.Options, measure func(g *rig.Gateway, token string) (float64, error)) (float64, error) {
 	bodies := map[string][]byte{small: rig.Functions(2 << 10)}
-	var passing []string
-	for i := range 10 {
-		passing = append(passing, "/v1/projects/"+rig.Ref(i)+"/types/typescript")
-		bodies[passing[i]] = rig.Functions(2 << 10)
+	for _, path := range spent() {
+		bodies[path] = nil
 	}
-	neighbours, err := rig.NewNeighbours(bodies, passing...)
+	neighbours, err := rig.NewNeighbours(bodies)
 	if err != nil {
 		return 0, err
 	}
@@ -95,6 +100,16 @@ func allocations(dir string, p programs) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
+	theirs, err := withHandler(dir, p, func(bare *rig.Process, address string) (float64, error) {
+		return perRequest(bare, address, rig.Request("/small", strings.Repeat("x", 40)), "http://"+address+"/mallocs", number)
+	})
+	return ours - theirs, err
+}
+
+var number = regexp.MustCompile(`^(\d+)`)
+
+// withHandler measures one thing of the bare handler.
+func withHandler(dir string, p programs, measure func(bare *rig.Process, address string) (float64, error)) (float64, error) {
 	answers := filepath.Join(dir, "answers")
 	if err := os.MkdirAll(answers, 0o700); err != nil {
 		return 0, err
@@ -108,8 +123,7 @@ func allocations(dir string, p programs) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	theirs, err := perRequest(bare, address, rig.Request("/small", strings.Repeat("x", 40)), "http://"+address+"/mallocs", regexp.MustCompile(`^(\d+)`))
-	return ours - theirs, err
+	return measure(bare, address)
 }
 
 var mallocs = regexp.MustCompile(`(?m)^go_memstats_mallocs_total (\S+)$`)
@@ -118,7 +132,7 @@ func perRequest(server *rig.Process, address string, request []byte, url string,
 	if _, err := rig.Closed(server, address, [][]byte{request}, 200*time.Millisecond); err != nil { // connections and pools exist
 		return 0, err
 	}
-	before, err := counted(url, counter)
+	before, err := rig.Told(url, counter)
 	if err != nil {
 		return 0, err
 	}
@@ -126,25 +140,8 @@ func perRequest(server *rig.Process, address string, request []byte, url string,
 	if err := rig.Exactly(address, request, n); err != nil {
 		return 0, err
 	}
-	after, err := counted(url, counter)
+	after, err := rig.Told(url, counter)
 	return (after - before) / float64(n), err
-}
-
-func counted(url string, counter *regexp.Regexp) (float64, error) {
-	answer, err := http.Get(url)
-	if err != nil {
-		return 0, err
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return 0, err
-	}
-	found := counter.FindSubmatch(text)
-	if found == nil {
-		return 0, fmt.Errorf("%s does not tell %s", url, counter)
-	}
-	return strconv.ParseFloat(string(found[1]), 64)
 }
 
 // idleClients is what the gateway holds once each of many clients has had an answer and keeps its connection.
@@ -160,48 +157,43 @@ func idleClients(dir string, p programs) (float64, error) {
 	})
 }
 
-// waiting is how many requests wait in queues.
+// waiting is how many requests wait.
 const waiting = 5000
 
-// withQueue lets requests wait in the queues of ten projects.
+// withQueue has them wait in the queues of ten projects, each on a connection of its own; no other connection is
+// open. Upstream has answered 429 to the first of each project, which waits like the others.
 func withQueue(dir string, p programs, measure func(g *rig.Gateway, clients []net.Conn) (float64, error)) (float64, error) {
-	const queues, each = 10, waiting / 10
-	return withGateway(dir, p, rig.Options{Quota: each}, func(g *rig.Gateway, token string) (float64, error) {
-		var paths []string
-		for i := range queues {
-			paths = append(paths, "/v1/projects/"+rig.Ref(i)+"/types/typescript")
-		}
-		clients, err := rig.Wait(g, token, paths, each, each)
+	return withGateway(dir, p, rig.Options{}, func(g *rig.Gateway, token string) (float64, error) {
+		clients, err := rig.Wait(g, token, spent(), waiting/len(spent()))
 		defer rig.CloseAll(clients)
 		if err != nil {
-			return 0, err
-		}
-		if err := untilDepth(g, func(depth float64) bool { return depth >= waiting }); err != nil {
 			return 0, err
 		}
 		return measure(g, clients)
 	})
 }
 
-var depth = regexp.MustCompile(`(?m)^gateway_queue_depth\{class="default"\} (\S+)$`)
-
-func untilDepth(g *rig.Gateway, reached func(depth float64) bool) error {
-	var last float64
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
-		var err error
-		if last, err = counted("http://"+g.Admin+"/metrics", depth); err != nil {
-			return err
-		}
-		if reached(last) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%v requests wait in queues after 30 s", last)
-}
-
+// queuedRequests is all that the gateway holds then: what it holds with nothing to do is part of it, and so is what the
+// collector has not freed yet.
 func queuedRequests(dir string, p programs) (float64, error) {
 	return withQueue(dir, p, func(g *rig.Gateway, _ []net.Conn) (float64, error) {
 		resident, err := g.Resident()
+		return float64(resident) / mebibyte, err
+	})
+}
+
+// heldByTheHandler is what net/http alone holds for as many requests: the gateway cannot hold less.
+func heldByTheHandler(dir string, p programs) (float64, error) {
+	return withHandler(dir, p, func(bare *rig.Process, address string) (float64, error) {
+		clients, err := rig.Connect(address, rig.Request("/wait", strings.Repeat("x", 40)), waiting, false)
+		defer rig.CloseAll(clients)
+		if err != nil {
+			return 0, err
+		}
+		if err := rig.AwaitTold("http://"+address+"/waiting", number, waiting); err != nil {
+			return 0, err
+		}
+		resident, err := bare.Resident()
 		return float64(resident) / mebibyte, err
 	})
 }
@@ -211,10 +203,8 @@ func cancelledRequests(dir string, p programs) (float64, error) {
 	return withQueue(dir, p, func(g *rig.Gateway, clients []net.Conn) (float64, error) {
 		began := time.Now()
 		rig.CloseAll(clients)
-		if err := untilDepth(g, func(depth float64) bool { return depth == 0 }); err != nil {
-			return 0, err
-		}
-		return time.Since(began).Seconds(), nil
+		err := g.AwaitQueued(0)
+		return time.Since(began).Seconds(), err
 	})
 }
 

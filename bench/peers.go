@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"corp.example/gateway/bench/rig"
@@ -41,7 +42,7 @@ func servePeer(args []string) error {
 }
 
 // newHandler answers from memory with the files of a folder, by name; those that end in .gz are gzip. /mallocs tells how
-// often the process has allocated.
+// often the process has allocated, and /waiting how many clients of /wait are there, which is never answered.
 func newHandler(folder string) (http.Handler, error) {
 	type answer struct {
 		body                   []byte
@@ -63,15 +64,27 @@ func newHandler(folder string) (http.Handler, error) {
 		}
 		answers["/"+entry.Name()] = a
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/mallocs" {
+	var waiting atomic.Int64
+	others := map[string]http.HandlerFunc{ // apart, so that the stack of an answer has no room for what these need
+		"/mallocs": func(w http.ResponseWriter, _ *http.Request) {
 			var m runtime.MemStats
 			runtime.ReadMemStats(&m)
 			fmt.Fprintln(w, m.Mallocs)
-			return
-		}
+		},
+		"/wait": func(_ http.ResponseWriter, r *http.Request) {
+			waiting.Add(1)
+			defer waiting.Add(-1)
+			<-r.Context().Done()
+		},
+		"/waiting": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, waiting.Load()) },
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a, found := answers[r.URL.Path]
 		if !found {
+			if other := others[r.URL.Path]; other != nil {
+				other(w, r)
+				return
+			}
 			http.NotFound(w, r)
 			return
 		}

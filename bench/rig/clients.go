@@ -31,18 +31,18 @@ func Connect(address string, request []byte, n int, answered bool) ([]net.Conn, 
 	return clients, nil
 }
 
-// Wait sends so many requests on each path as spend its quota, and so many more, which wait for its next window. What was
-// opened is returned with an error too.
-func Wait(g *Gateway, token string, paths []string, quota, each int) ([]net.Conn, error) {
+// Wait opens so many connections for each path, whose quota must be spent, with a request on each, and returns once all of
+// them wait in the gateway's queues. What was opened is returned with an error too.
+func Wait(g *Gateway, token string, paths []string, each int) ([]net.Conn, error) {
 	var clients []net.Conn
 	for _, path := range paths {
-		some, err := Connect(g.Address, Request(path, token), quota+each, false)
+		some, err := Connect(g.Address, Request(path, token), each, false)
 		clients = append(clients, some...)
 		if err != nil {
 			return clients, err
 		}
 	}
-	return clients, nil
+	return clients, g.AwaitQueued(len(clients))
 }
 
 // CloseAll closes connections; those that are closed already do not matter.

@@ -21,15 +21,10 @@ type Gateway struct {
 type Options struct {
 	Policy string // policy.yaml; "": Policy(20, 20)
 	Redis  string // URL of the Redis that replicas share; "": none
-	Quota  int    // requests of each project that upstream is said to allow in QuotaWindow; 0: so many that the queue never holds
 	Memory string // of the cache; "": the default
 }
 
-// QuotaWindow is the window of a quota: a request that finds it spent waits for the next one, and not longer than the
-// gateway lets it.
-const QuotaWindow = "40s"
-
-// unlimited is a quota that is never spent.
+// unlimited is a quota that nobody spends.
 const unlimited = 1_000_000_000
 
 // Gateway starts a gateway in an empty folder and waits until it is ready.
@@ -51,9 +46,6 @@ func (n *Neighbours) configure(g *Gateway, o Options) (err error) {
 	if o.Policy == "" {
 		o.Policy = Policy(20, 20)
 	}
-	if o.Quota == 0 {
-		o.Quota = unlimited
-	}
 	if o.Memory == "" {
 		o.Memory = "256MiB"
 	}
@@ -69,10 +61,10 @@ upstream: {url: %q}
 credentials: [{name: shared, owner: platform-bot, token: {file: pat}}]
 identity: {issuers: [{name: corp, url: %q, audience: [%s]}]}
 policy: {file: policy.yaml}
-limits: {classes: {default: [{requests: %d, window: %s}]}}
+limits: {classes: {default: [{requests: %d, window: 1m}]}}
 cache: {memory: %s}
 audit: {sinks: [{file: {dir: audit}, required: true}]}
-`, g.Address, g.Address, g.Admin, redis, n.Upstream.URL, n.People.Issuer(), audience, o.Quota, QuotaWindow, o.Memory)
+`, g.Address, g.Address, g.Admin, redis, n.Upstream.URL, n.People.Issuer(), audience, unlimited, o.Memory)
 	if err := os.MkdirAll(g.dir, 0o700); err != nil {
 		return err
 	}

@@ -29,8 +29,13 @@ const (
 	audience = "supabase-gateway"
 )
 
+// spent is for how long upstream says that a quota is spent: long enough to measure what waits, and not longer than the
+// gateway lets a request wait.
+const spent = 45 * time.Second
+
 // NewNeighbours starts them with the bodies that upstream answers to paths. Answers may be kept for an hour unless their
-// path is in passing.
+// path is in passing. A path without a body is answered 429, as if somebody else had spent its quota: what asks for it
+// waits in a queue.
 func NewNeighbours(bodies map[string][]byte, passing ...string) (*Neighbours, error) {
 	n := &Neighbours{bodies: bodies}
 	fresh := map[string]string{}
@@ -48,6 +53,11 @@ func NewNeighbours(bodies map[string][]byte, passing ...string) (*Neighbours, er
 			return
 		}
 		h := w.Header()
+		if body == nil {
+			h.Set("Retry-After", strconv.Itoa(int(spent.Seconds())))
+			w.WriteHeader(http.StatusTooManyRequests)
+			return
+		}
 		h.Set("Content-Type", "application/json")
 		h.Set("Content-Length", strconv.Itoa(len(body)))
 		h.Set("Cache-Control", fresh[r.URL.Path])
