@@ -234,6 +234,8 @@ func levelOf(p *problem.Error) slog.Level {
 		return slog.LevelError
 	case p.Status >= 500, p.Code == problem.CredentialLacks:
 		return slog.LevelWarn
+	case p.Code == problem.ClientGone: // nobody's fault, and all who wait may leave at once
+		return slog.LevelDebug
 	default:
 		return slog.LevelInfo
 	}

@@ -49,6 +49,7 @@ type options struct {
 	tracer      trace.Tracer        // nil: nothing is traced
 	minted      bool                // as in earnest: a minted token, upstream behind a socket, an audit file
 	sink        *audit.Sink         // nil: that file, or memory
+	said        io.Writer           // takes the process log as operators see it; nil: nobody does
 }
 
 // line is the whole line as it is served, in this process.
@@ -112,11 +113,15 @@ func newLine(t testing.TB, o options) *line {
 	if !o.minted {
 		upstream.DialWith(inMemory(t, o.upstream))
 	}
+	log := slog.New(slog.DiscardHandler)
+	if o.said != nil {
+		log = slog.New(slog.NewTextHandler(o.said, nil))
+	}
 	answers, err := cache.New(cache.Config{StaleIfError: time.Minute, Timeout: longestWait + upstreamWait, Forwards: upstream.Forwards})
 	must(err)
 	l.Proxy = proxy.New(proxy.Config{
 		Catalog: operations, Authenticate: authenticate, Credentials: l.credentials, Limiter: l.limiter, Cache: answers, Audit: l.log, Upstream: upstream,
-		PublicURL: "http://gateway.example", MaxWait: longestWait, Registry: l.registry, Tracer: o.tracer, Log: slog.New(slog.DiscardHandler),
+		PublicURL: "http://gateway.example", MaxWait: longestWait, Registry: l.registry, Tracer: o.tracer, Log: log,
 	}, rules)
 	return l
 }

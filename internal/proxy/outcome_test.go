@@ -1,6 +1,7 @@
 package proxy_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -119,7 +120,8 @@ func TestAClientThatTakesNoMoreIsNotUpstreamsFault(t *testing.T) {
 }
 
 func TestAClientThatLeavesWhileUpstreamWorks(t *testing.T) {
-	inBubble(t, options{upstream: http.HandlerFunc(hang)}, func(t *testing.T, l *line) {
+	var said bytes.Buffer
+	inBubble(t, options{upstream: http.HandlerFunc(hang), said: &said}, func(t *testing.T, l *line) {
 		ctx, leave := context.WithCancel(t.Context())
 		done := make(chan answer, 1)
 		go func() { done <- l.call(ctx, "POST", secrets, "[]") }()
@@ -130,6 +132,9 @@ func TestAClientThatLeavesWhileUpstreamWorks(t *testing.T) {
 		}
 		if r := l.onlyOutcome(t); r.Outcome != string(problem.ClientGone) || r.Status != 499 {
 			t.Errorf("recorded %s %d", r.Outcome, r.Status)
+		}
+		if said.Len() > 0 {
+			t.Errorf("the process log has a line for a client that left: %s", &said)
 		}
 	})
 }
