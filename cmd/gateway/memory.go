@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"math"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -34,4 +36,21 @@ func followMemory(ctx context.Context, log *slog.Logger) {
 		}
 		failed = err != nil
 	})
+}
+
+// heapFloor is memory that the collector counts and nobody uses. It runs when the heap has doubled: without the floor, for a
+// busy gateway with little in its cache, dozens of times a second. The pages are never touched, so what it costs is that as
+// many bytes of garbage may lie around.
+const heapFloor = 32 << 20
+
+// roomy is the least memory limit under which there is a floor: where memory is scarce it is better spent.
+const roomy = 512 << 20
+
+// raiseHeap puts the floor under the heap, for as long as the function it returns has not been called.
+func raiseHeap() (release func()) {
+	if debug.SetMemoryLimit(-1) < roomy {
+		return func() {}
+	}
+	floor := make([]byte, heapFloor)
+	return func() { runtime.KeepAlive(floor) }
 }

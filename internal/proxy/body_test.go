@@ -140,7 +140,7 @@ func TestAnEmptyBodyIsSentWithoutOne(t *testing.T) {
 
 func restingGuard() *stallGuard {
 	_, cancel := context.WithCancelCause(context.Background())
-	return newStallGuard(time.Hour, cancel)
+	return &stallGuard{after: time.Hour, cancel: cancel}
 }
 
 func TestABodyIsNotReadWhenItsRequestIsOver(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"corp.example/gateway/internal/audit"
@@ -24,6 +25,7 @@ type exchange struct {
 	id     string // request id
 	call   catalog.Call
 	caller *identity.Caller
+	team   string // the one the caller asked to act as, "" for any
 	body   requestBody
 
 	request    policy.Request  // the call as policy judged it
@@ -46,8 +48,9 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := p.exchanges.Get().(*exchange)
 	x.w, x.began, x.body = w, time.Now(), newRequestBody(r)
 	x.r, x.trace = p.beginTrace(r)
+	x.team = strings.Join(r.Header["X-Gateway-Team"], ", ") // a second line makes a name that no team has
 	x.id = w.Header().Get("X-Request-Id")
-	x.record.RequestID = x.id
+	x.record.ID, x.record.RequestID = x.id, x.id // one call a request: no need to draw lots again
 	x.record.TraceID = traceID(x.r.Context())
 	x.record.Method = r.Method
 	x.record.Path = r.RequestURI // as received; the log cuts the query off

@@ -31,7 +31,7 @@ var forwarded = []string{
 
 // outgoingHeader builds upstream's request header from the client's.
 func outgoingHeader(in http.Header, names []string) http.Header {
-	out := make(http.Header, len(names)+2)
+	out := make(http.Header, 8) // which is what clients send of them, and the largest map without a table
 	for _, name := range names {
 		if values := in[name]; len(values) > 0 {
 			out[name] = values[:1:1] // each of them has one value; a second line is an attempt to be read in two ways

@@ -31,7 +31,20 @@ type metrics struct {
 	lastAnswer atomic.Pointer[LastAnswer]
 
 	mu       sync.RWMutex
-	answered map[answerLabels]*answerCounters // no sync.Map: it would allocate each key that is looked up
+	answered map[answerLabels]*answerCounters     // no sync.Map: it would allocate each key that is looked up
+	upstream map[upstreamLabels]*upstreamCounters // of what was sent upstream
+}
+
+// upstreamLabels are the labels of an exchange with upstream.
+type upstreamLabels struct {
+	operation string
+	status    int
+}
+
+// upstreamCounters are the metrics that one combination of them counts in.
+type upstreamCounters struct {
+	requests prometheus.Counter
+	duration prometheus.Observer
 }
 
 // answerLabels are the labels of a finished request.
@@ -64,6 +77,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		answered:         map[answerLabels]*answerCounters{},
+		upstream:         map[upstreamLabels]*upstreamCounters{},
 		requests:         counter("gateway_requests_total", "Requests answered.", "operation", "team", "outcome", "code"),
 		duration:         histogram("gateway_request_duration_seconds", "Time from a request's header to the end of its answer.", "operation"),
 		queueWait:        histogram("gateway_queue_wait_seconds", "Time a request waited for a slot of upstream's quota, whether or not it came.", "class"),
@@ -118,8 +132,18 @@ func (m *metrics) resolve(labels answerLabels) *answerCounters {
 
 // upstreamAnswered counts one exchange with upstream; status 0 means that no answer came.
 func (m *metrics) upstreamAnswered(op *catalog.Operation, status int, took time.Duration) {
-	m.upstreamRequests.WithLabelValues(op.ID, strconv.Itoa(status)).Inc()
-	m.upstreamDuration.WithLabelValues(op.ID).Observe(took.Seconds())
+	labels := upstreamLabels{op.ID, status}
+	m.mu.RLock()
+	counters := m.upstream[labels]
+	m.mu.RUnlock()
+	if counters == nil {
+		counters = &upstreamCounters{m.upstreamRequests.WithLabelValues(op.ID, strconv.Itoa(status)), m.upstreamDuration.WithLabelValues(op.ID)}
+		m.mu.Lock()
+		m.upstream[labels] = counters
+		m.mu.Unlock()
+	}
+	counters.requests.Inc()
+	counters.duration.Observe(took.Seconds())
 	m.lastAnswer.Store(&LastAnswer{Status: status, At: time.Now()})
 }
 

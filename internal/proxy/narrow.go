@@ -18,7 +18,7 @@ import (
 // hidden are the secret-bearing fields that this caller's grants do not cover.
 func (x *exchange) hidden(rules *policy.Policy) []string {
 	fields := x.call.Op.SecretBody
-	if len(fields) == 0 || rules.Reveals(x.caller, x.team(), x.request, x.began) {
+	if len(fields) == 0 || rules.Reveals(x.caller, x.team, x.request, x.began) {
 		return nil
 	}
 	return fields
@@ -40,7 +40,7 @@ func (p *Proxy) narrow(ctx context.Context, rules *policy.Policy, x *exchange, f
 		found.Rest.Close()
 		return found, unnarrowable(errTooLarge)
 	}
-	narrowed, err := p.config.Cache.Narrow(found.Entry, rules.View(x.caller, x.team(), x.began), func(body []byte) ([]byte, error) {
+	narrowed, err := p.config.Cache.Narrow(found.Entry, rules.View(x.caller, x.team, x.began), func(body []byte) ([]byte, error) {
 		var err error
 		if list != catalog.NotAList {
 			if body, err = p.narrowList(ctx, rules, x, body); err != nil {
@@ -87,7 +87,7 @@ func (p *Proxy) narrowItems(ctx context.Context, rules *policy.Policy, x *exchan
 			failed = err
 			return false
 		}
-		return rules.Visible(x.caller, x.team(), x.call.Op.List, target, x.began)
+		return rules.Visible(x.caller, x.team, x.call.Op.List, target, x.began)
 	})
 	if failed != nil {
 		return nil, failed
@@ -143,7 +143,7 @@ func (p *Proxy) itemFacts(ctx context.Context, rules *policy.Policy, x *exchange
 		return target, nil // policy knows no operation that reads it, so nobody sees it
 	}
 	request := policy.Request{Op: op, Effect: op.Effect, Target: target}
-	err := p.resolveTarget(ctx, rules, x.caller, x.team(), &request, catalog.Target{Kind: target.Kind}, x.began)
+	err := p.resolveTarget(ctx, rules, x.caller, x.team, &request, catalog.Target{Kind: target.Kind}, x.began)
 	return request.Target, err
 }
 
@@ -154,7 +154,7 @@ func (p *Proxy) snippetProjects(ctx context.Context, rules *policy.Policy, x *ex
 	if read == nil {
 		return nil, errors.New("the catalogue cannot read a snippet")
 	}
-	wants := rules.Wants(x.caller, x.team(), policy.Request{Op: read, Effect: read.Effect, Target: policy.Target{Kind: catalog.Snippet}}, x.began)
+	wants := rules.Wants(x.caller, x.team, policy.Request{Op: read, Effect: read.Effect, Target: policy.Target{Kind: catalog.Snippet}}, x.began)
 	if wants.None() {
 		return nil, nil
 	}

@@ -46,7 +46,7 @@ func (p *Proxy) servePages(ctx context.Context, rules *policy.Policy, x *exchang
 		found.Rest.Close()
 		return unnarrowable(errTooLarge)
 	}
-	view := fmt.Sprintf("%s %d+%d", rules.View(x.caller, x.team(), x.began), asked.offset, asked.limit)
+	view := fmt.Sprintf("%s %d+%d", rules.View(x.caller, x.team, x.began), asked.offset, asked.limit)
 	found.Entry, err = p.config.Cache.Narrow(found.Entry, view, func(first []byte) ([]byte, error) {
 		pages, err := p.furtherPages(ctx, x, first)
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"time"
 
 	"corp.example/gateway/internal/catalog"
@@ -14,9 +13,6 @@ import (
 	"corp.example/gateway/internal/policy"
 	"corp.example/gateway/internal/problem"
 )
-
-// team is the team the caller asked to act as, "" for any. A second header line makes a name that no team has.
-func (x *exchange) team() string { return strings.Join(x.r.Header["X-Gateway-Team"], ", ") }
 
 // resolve is step 3: it says what a call does and what it is about. Facts that path and body do not hold are looked up
 // only where the policy says that they could matter to this caller.
@@ -32,7 +28,7 @@ func (p *Proxy) resolve(ctx context.Context, rules *policy.Policy, x *exchange) 
 			return request, err
 		}
 	}
-	err = p.resolveTarget(ctx, rules, x.caller, x.team(), &request, x.call.Target, x.began)
+	err = p.resolveTarget(ctx, rules, x.caller, x.team, &request, x.call.Target, x.began)
 	return request, err
 }
 

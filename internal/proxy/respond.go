@@ -120,7 +120,7 @@ func (p *Proxy) refuseStranger(x *exchange, err error) error {
 // caller's own identity, never the shared account's.
 func (p *Proxy) answerHere(rules *policy.Policy, x *exchange) error {
 	x.resolved(policy.Request{Op: x.call.Op, Effect: x.call.Op.Effect, Target: namedTarget(x.call.Target)})
-	x.decided(rules.Decide(x.caller, x.team(), x.request, x.began))
+	x.decided(rules.Decide(x.caller, x.team, x.request, x.began))
 	if !x.decision.Allow {
 		return denied(x)
 	}

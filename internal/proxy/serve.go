@@ -50,7 +50,7 @@ func (p *Proxy) serve(x *exchange) error {
 
 	// 4. Authorise. The zero decision denies.
 	x.enter("authorise")
-	x.decided(rules.Decide(caller, x.team(), request, x.began))
+	x.decided(rules.Decide(caller, x.team, request, x.began))
 	if !x.decision.Allow {
 		return denied(x)
 	}

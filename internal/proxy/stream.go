@@ -76,8 +76,8 @@ func forwardReason(method string) string {
 // writeIdle is how long a client may refuse to take the next part of its answer.
 const writeIdle = 60 * time.Second
 
-// copyBody passes the answer's body on, part by part: the client's own pace holds upstream back. An answer of unknown
-// length is flushed as it comes.
+// copyBody passes the answer's body on, part by part: the client's own pace holds upstream back, but not for longer than
+// writeIdle. An answer of unknown length is flushed as it comes.
 func (p *Proxy) copyBody(x *exchange, response *http.Response) error {
 	space := buffers.Get().(*[]byte)
 	defer buffers.Put(space)
@@ -85,7 +85,10 @@ func (p *Proxy) copyBody(x *exchange, response *http.Response) error {
 	for {
 		n, err := response.Body.Read(*space)
 		if n > 0 {
-			_ = connection.SetWriteDeadline(time.Now().Add(writeIdle)) // an error here comes back from the write itself
+			canBlock := x.answer.bytes+int64(n) > socketBytes
+			if canBlock {
+				_ = connection.SetWriteDeadline(time.Now().Add(writeIdle)) // an error here comes back from the write itself
+			}
 			written, writeErr := x.w.Write((*space)[:n])
 			x.answer.bytes += int64(written)
 			if writeErr != nil {
@@ -94,7 +97,9 @@ func (p *Proxy) copyBody(x *exchange, response *http.Response) error {
 			if response.ContentLength < 0 {
 				_ = connection.Flush()
 			}
-			_ = connection.SetWriteDeadline(time.Time{}) // upstream may take its time for the next part
+			if canBlock {
+				_ = connection.SetWriteDeadline(time.Time{}) // upstream may take its time for the next part
+			}
 		}
 		if errors.Is(err, io.EOF) {
 			maps.Copy(x.w.Header(), trailers(response.Trailer, x.credential.Secrets()))

@@ -91,7 +91,7 @@ func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
 // byte the path and query that policy judged. Redirects are answers like any other: RoundTrip follows none.
 func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Call, header http.Header, body *requestBody, bearer credential.Bearer) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	sending := newStallGuard(u.timeout, cancel)
+	guard := &stallGuard{after: u.timeout, cancel: cancel}
 	out := (&http.Request{
 		Method: method,
 		URL:    &url.URL{Scheme: u.base.Scheme, Host: u.base.Host, Opaque: call.Path, RawQuery: call.RawQuery},
@@ -101,14 +101,14 @@ func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Cal
 	}).WithContext(ctx)
 	out.Body, out.ContentLength = http.NoBody, 0
 	if body != nil {
-		out.Body, out.ContentLength = body.reader(sending)
+		out.Body, out.ContentLength = body.reader(guard)
 	}
 	if u.propagate {
 		traceContext.Inject(ctx, propagation.HeaderCarrier(out.Header))
 	}
 	bearer.Attach(out.Header)
 	resp, err := u.transport.RoundTrip(out)
-	sending.end() // the rest of the body may still be on its way; from here on the answer tells whether upstream is alive
+	guard.end() // the rest of the body may still be on its way; from here on the answer tells whether upstream is alive
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
@@ -116,7 +116,7 @@ func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Cal
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: ctx, guard: newStallGuard(u.timeout, cancel), cancel: cancel}
+	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: ctx, guard: stallGuard{after: u.timeout, cancel: cancel}}
 	return resp, nil
 }
 
@@ -124,46 +124,52 @@ func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Cal
 var errStalled = fmt.Errorf("upstream stopped in the middle: %w", context.DeadlineExceeded)
 
 // stallGuard cancels an exchange when upstream stalls in one direction. It rests while the gateway waits for the client,
-// whose slowness is not upstream's.
+// whose slowness is not upstream's, and until it is first told to watch: while the header is sent, the transport's own
+// time-outs hold.
 type stallGuard struct {
-	after time.Duration
+	after  time.Duration
+	cancel context.CancelCauseFunc
 
 	mu    sync.Mutex
-	timer *time.Timer
+	timer *time.Timer // nil until it is first needed
 	ended bool
-}
-
-// newStallGuard returns a guard at rest: until the header is sent, the transport's own time-outs hold.
-func newStallGuard(after time.Duration, cancel context.CancelCauseFunc) *stallGuard {
-	guard := &stallGuard{timer: time.AfterFunc(after, func() { cancel(errStalled) }), after: after}
-	guard.rest()
-	return guard
 }
 
 func (g *stallGuard) watch() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.ended {
+	switch {
+	case g.ended:
+	case g.timer == nil:
+		g.timer = time.AfterFunc(g.after, func() { g.cancel(errStalled) })
+	default:
 		g.timer.Reset(g.after)
 	}
 }
 
-func (g *stallGuard) rest() { g.timer.Stop() }
+func (g *stallGuard) rest() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+}
 
 // end lays the guard to rest for good, whoever still calls watch.
 func (g *stallGuard) end() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended = true
-	g.timer.Stop()
+	if g.timer != nil {
+		g.timer.Stop()
+	}
 }
 
 // answerBody is upstream's body under guard.
 type answerBody struct {
 	io.ReadCloser
-	ctx    context.Context // of the exchange: its cause says why a body broke off
-	guard  *stallGuard
-	cancel context.CancelCauseFunc
+	ctx   context.Context // of the exchange: its cause says why a body broke off
+	guard stallGuard
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
@@ -181,7 +187,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 func (b *answerBody) Close() error {
 	b.guard.end()
 	err := b.ReadCloser.Close()
-	b.cancel(nil)
+	b.guard.cancel(nil)
 	return err
 }
 

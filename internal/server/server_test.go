@@ -35,7 +35,7 @@ func dialHTTP(t *testing.T, s *httptest.Server) net.Conn {
 func TestEveryAnswerHasItsOwnIDAndSecurityHeaders(t *testing.T) {
 	s := start(t, nil)
 	seen := map[string]bool{}
-	for range 3 {
+	for range 100 { // more than are drawn at once
 		request, _ := http.NewRequest("GET", "http://"+s.Addr().String(), nil)
 		request.Header.Set("X-Request-Id", "mine")
 		response, err := http.DefaultClient.Do(request)
