@@ -13,6 +13,7 @@ import (
 type field struct {
 	contenders []*contender
 	neighbours *rig.Neighbours
+	upstream   *rig.PolledUpstream // of the servers that forward
 	servers    []*rig.Process
 }
 
@@ -26,6 +27,9 @@ func newField(dir string, programs programs) (*field, error) {
 	}
 	var err error
 	if f.neighbours, err = rig.NewNeighbours(bodies, forwarded); err != nil {
+		return f, err
+	}
+	if f.upstream, err = rig.NewPolledUpstream(bodies[forwarded]); err != nil {
 		return f, err
 	}
 	gateway, err := f.gateway(programs, filepath.Join(dir, "single"), rig.Options{})
@@ -46,7 +50,9 @@ func newField(dir string, programs programs) (*field, error) {
 	f.add("gateway: cached, 64 KB gzip", gateway, rig.Request(large, token, "Accept-Encoding: gzip"))
 	f.add("gateway: narrowed list", gateway, rig.Request(projects, wide))
 	f.add("gateway: cached, same size", gateway, rig.Request(asLarge, token))
-	f.add("gateway: forwarded", gateway, rig.Request(forwarded, token))
+	if err := f.startForwarding(programs, filepath.Join(dir, "forwarding"), "gateway: forwarded", rig.Options{}); err != nil {
+		return f, err
+	}
 	zipped, err := packed(gateway.Address, large, token)
 	if err != nil {
 		return f, err
@@ -91,7 +97,7 @@ func (f *field) startBare(programs programs, dir string, bodies map[string][]byt
 	if err != nil {
 		return err
 	}
-	proxy, proxyAddress, err := f.peer(programs, "proxy", f.neighbours.Upstream.URL)
+	proxy, proxyAddress, err := f.peer(programs, "proxy", f.upstream.URL)
 	if err != nil {
 		return err
 	}
@@ -125,7 +131,13 @@ func (f *field) startShared(programs programs, dir string) error {
 		return err
 	}
 	f.servers = append(f.servers, redis.Process)
-	gateway, err := f.gateway(programs, filepath.Join(dir, "shared"), rig.Options{Redis: redis.URL})
+	return f.startForwarding(programs, filepath.Join(dir, "shared"), "gateway: forwarded, Redis", rig.Options{Redis: redis.URL})
+}
+
+// startForwarding starts a gateway that has to ask for everything.
+func (f *field) startForwarding(programs programs, dir, name string, o rig.Options) error {
+	o.Upstream = f.upstream.URL
+	gateway, err := f.gateway(programs, dir, o)
 	if err != nil {
 		return err
 	}
@@ -133,13 +145,13 @@ func (f *field) startShared(programs programs, dir string) error {
 	if err != nil {
 		return err
 	}
-	f.add("gateway: forwarded, Redis", gateway, rig.Request(forwarded, token))
+	f.add(name, gateway, rig.Request(forwarded, token))
 	return nil
 }
 
 // startPeers starts the others' servers.
 func (f *field) startPeers(programs programs, dir, token string) error {
-	upstream := f.neighbours.UpstreamAddress()
+	upstream := strings.TrimPrefix(f.upstream.URL, "http://")
 	nginx, address, err := startNginx(programs.nginx, dir, upstream, token)
 	if nginx != nil {
 		f.servers = append(f.servers, nginx)
@@ -174,6 +186,9 @@ func (f *field) named(name string) *contender {
 func (f *field) close() {
 	for _, server := range f.servers {
 		server.Stop()
+	}
+	if f.upstream != nil {
+		f.upstream.Close()
 	}
 	if f.neighbours != nil {
 		f.neighbours.Close()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -26,18 +27,17 @@ var (
 
 // contender is one server under one kind of request.
 type contender struct {
-	name     string
-	server   *rig.Process
-	address  string
-	admin    string // the gateway's, for profiles
-	request  []byte
-	forwards bool          // each request goes on to the upstream
-	asked    *atomic.Int64 // upstream's requests, where none is expected; nil: any number is
-	micros   []float64
-	perCore  []float64
-	p99      []float64 // milliseconds, at a fixed rate
-	body     int64
-	fault    error // why it has no more turns
+	name    string
+	server  *rig.Process
+	address string
+	admin   string // the gateway's, for profiles
+	request []byte
+	asked   *atomic.Int64 // upstream's requests, where none is expected; nil: any number is
+	micros  []float64
+	perCore []float64
+	p99     []float64 // milliseconds, at a fixed rate
+	body    int64
+	fault   error // why it has no more turns
 }
 
 // comparison is one row that is a ratio of two contenders.
@@ -88,28 +88,23 @@ func measureRounds(r *report, o options, dir string, programs programs) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range field.contenders {
-		c.forwards = bytes.Contains(c.request, []byte(forwarded))
-	}
+	takePart := slices.DeleteFunc(field.contenders, func(c *contender) bool { return !needed[c.name] })
 	for round := range o.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
-		for _, c := range field.contenders {
-			if !needed[c.name] || c.fault != nil {
-				continue
-			}
-			c.fault = c.turn(o.turn)
+		field.round(takePart, o.turn)
+		for _, c := range takePart {
 			if c.fault == nil && paced && (c.name == latencies.ours || c.name == latencies.against) {
 				c.fault = c.pacedTurn(o.turn)
 			}
 		}
 	}
-	for _, c := range field.contenders {
-		if !needed[c.name] || c.fault != nil {
+	for _, c := range takePart {
+		if c.fault != nil {
 			continue
 		}
 		perCore, _ := middle(c.perCore)
 		r.Costs = append(r.Costs, cost{c.name, c.micros, perCore, c.body})
-		if err := c.profile(o.profiles); err != nil {
+		if err := c.profile(o.profiles, field.upstream); err != nil {
 			return err
 		}
 	}
@@ -131,30 +126,48 @@ func (f *field) compare(c comparison, measured func(*contender) []float64) row {
 	return newRow(c.what, c.against, "×", ratios(measured(ours), measured(theirs)), c.bar, c.stretch)
 }
 
-// turn measures processor time for one request.
-func (c *contender) turn(length time.Duration) error {
+// changes is how often the contenders change within a round: what else the machine does comes and goes by the second, and so
+// falls on all of them.
+const changes = 8
+
+// round measures each contender once, in short turns.
+func (f *field) round(contenders []*contender, turn time.Duration) {
+	spent := make([]rig.Cost, len(contenders))
+	for range changes {
+		for i, c := range contenders {
+			if c.fault == nil {
+				c.fault = f.turn(c, turn/changes, &spent[i])
+			}
+		}
+	}
+	for i, c := range contenders {
+		if c.fault != nil {
+			continue
+		}
+		micros := float64(spent[i].PerRequest().Nanoseconds()) / 1000
+		c.micros = append(c.micros, micros)
+		c.perCore = append(c.perCore, 1e6/micros)
+		c.body = spent[i].Body
+	}
+}
+
+// turn measures processor time for one request and adds it to what was spent before.
+func (f *field) turn(c *contender, length time.Duration, spent *rig.Cost) error {
 	var before int64
 	if c.asked != nil {
 		before = c.asked.Load()
 	}
-	load := rig.Polled
-	if c.forwards {
-		load = rig.Closed
-	}
-	cost, err := load(c.server, c.address, [][]byte{c.request}, length)
+	cost, err := rig.Polled(c.server, c.address, c.request, f.upstream, length)
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.name, err)
 	}
 	if c.asked != nil && c.asked.Load()-before > 1 { // the first one may be
 		return fmt.Errorf("%s: upstream was asked %d times for what is to come from the cache", c.name, c.asked.Load()-before)
 	}
-	if cost.CPU == 0 {
-		return fmt.Errorf("%s: was given no processor time in %v", c.name, cost.Elapsed)
+	if cost.CPU == 0 || cost.Requests == 0 {
+		return fmt.Errorf("%s: answered %d requests in %v and %v of processor time", c.name, cost.Requests, cost.Elapsed, cost.CPU)
 	}
-	micros := float64(cost.PerRequest().Nanoseconds()) / 1000
-	c.micros = append(c.micros, micros)
-	c.perCore = append(c.perCore, 1e6/micros)
-	c.body = cost.Body
+	spent.Add(cost)
 	return nil
 }
 
@@ -168,7 +181,7 @@ func (c *contender) pacedTurn(length time.Duration) error {
 }
 
 // profile writes a CPU profile of a gateway under this contender's load.
-func (c *contender) profile(folder string) error {
+func (c *contender) profile(folder string, upstream *rig.PolledUpstream) error {
 	if folder == "" || c.admin == "" {
 		return nil
 	}
@@ -176,7 +189,7 @@ func (c *contender) profile(folder string) error {
 	go func() {
 		fetched <- fetch("http://"+c.admin+"/debug/pprof/profile?seconds=5", filepath.Join(folder, fileName(c.name)+".pprof"))
 	}()
-	cost, err := rig.Closed(c.server, c.address, [][]byte{c.request}, 6*time.Second)
+	cost, err := rig.Polled(c.server, c.address, c.request, upstream, 6*time.Second)
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,14 @@ type Cost struct {
 	Body     int64         // bytes of one answer's body
 }
 
+// Add adds what was spent in another turn.
+func (c *Cost) Add(other Cost) {
+	c.Requests += other.Requests
+	c.Elapsed += other.Elapsed
+	c.CPU += other.CPU
+	c.Body = other.Body
+}
+
 // PerRequest is the server's processor time for one request.
 func (c Cost) PerRequest() time.Duration { return c.CPU / time.Duration(max(c.Requests, 1)) }
 

@@ -1,6 +1,7 @@
 package rig
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,9 +20,10 @@ type Gateway struct {
 
 // Options are what differs between the gateways that are measured.
 type Options struct {
-	Policy string // policy.yaml; "": Policy(20, 20)
-	Redis  string // URL of the Redis that replicas share; "": none
-	Memory string // of the cache; "": the default
+	Policy   string // policy.yaml; "": Policy(20, 20)
+	Redis    string // URL of the Redis that replicas share; "": none
+	Upstream string // its URL; "": the neighbours'
+	Memory   string // of the cache; "": the default
 }
 
 // unlimited is a quota that nobody spends.
@@ -64,7 +66,7 @@ policy: {file: policy.yaml}
 limits: {classes: {default: [{requests: %d, window: 1m}]}}
 cache: {memory: %s}
 audit: {sinks: [{file: {dir: audit}, required: true}]}
-`, g.Address, g.Address, g.Admin, redis, n.Upstream.URL, n.People.Issuer(), audience, unlimited, o.Memory)
+`, g.Address, g.Address, g.Admin, redis, cmp.Or(o.Upstream, n.Upstream.URL), n.People.Issuer(), audience, unlimited, o.Memory)
 	if err := os.MkdirAll(g.dir, 0o700); err != nil {
 		return err
 	}

@@ -16,9 +16,9 @@ import (
 
 // Polled is Closed by one thread that never sleeps: it looks at its connections in turn. Load that sleeps has to be woken by
 // the server, whose kernel pays for that: several microseconds on a virtual machine, and the more often, the more time the
-// server leaves the load to sleep. Over a real network the interface does it. Where a server asks an upstream of this process
-// it cannot be used: the upstream would not get the core.
-func Polled(server *Process, address string, requests [][]byte, length time.Duration) (Cost, error) {
+// server leaves the load to sleep. Over a real network the interface does it. The same thread is the upstream of a server that
+// asks one; nil for a server that does not.
+func Polled(server *Process, address string, request []byte, upstream *PolledUpstream, length time.Duration) (Cost, error) {
 	clients := make([]*polledClient, Connections)
 	for i := range clients {
 		c, err := pollClient(address)
@@ -36,18 +36,20 @@ func Polled(server *Process, address string, requests [][]byte, length time.Dura
 	)
 	go func() {
 		runtime.LockOSThread()
-		var n int
 		var fault error
 		for fault == nil && !stop.Load() {
 			for _, c := range clients {
 				var came bool
-				if came, fault = c.turn(requests[n%len(requests)]); fault != nil {
+				if came, fault = c.turn(request); fault != nil {
 					break
 				}
 				if came {
-					n, body = n+1, c.size
+					body = c.size
 					answered.Add(1)
 				}
+			}
+			if upstream != nil && fault == nil {
+				fault = upstream.serve()
 			}
 			runtime.Gosched() // who measures is to be woken
 		}

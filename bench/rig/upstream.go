@@ -79,9 +79,6 @@ func NewNeighbours(bodies map[string][]byte, passing ...string) (*Neighbours, er
 // JWT is a bearer token of the identity provider's person.
 func (n *Neighbours) JWT() string { return n.People.Token(person, audience) }
 
-// UpstreamAddress is upstream's HOST:PORT.
-func (n *Neighbours) UpstreamAddress() string { return n.Upstream.Listener.Addr().String() }
-
 // Close ends them.
 func (n *Neighbours) Close() {
 	n.Upstream.Close()
