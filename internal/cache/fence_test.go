@@ -59,6 +59,29 @@ func TestInvalidatedAnswerIsValidated(t *testing.T) {
 	}
 }
 
+// So may what it touched while upstream was confirming it.
+func TestWhatWasConfirmedDuringAWriteIsValidatedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, cache.Config{})
+		w.rule.Scopes = []string{"project:a"}
+		w.upstream = func(n int, sent http.Header) (*cache.Answer, error) {
+			time.Sleep(time.Second)
+			if sent.Get("If-None-Match") == `"a"` {
+				return answer(304, ""), nil
+			}
+			return ok("x", "Cache-Control: max-age=10", `Etag: "a"`), nil
+		}
+		w.get()
+		go w.get("Cache-Control: no-cache")
+		synctest.Wait()
+		w.cache.Invalidate("project:a")
+		time.Sleep(2 * time.Second)
+		if s := w.get(); s.result.Status != cache.Revalidated {
+			t.Errorf("%s, want it asked for by its validator", s.cacheStatus())
+		}
+	})
+}
+
 // Threat 6: a read that began before a write stored after it.
 func TestReadThatBeganBeforeAWriteIsNotStoredAfterIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

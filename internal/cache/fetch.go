@@ -77,7 +77,7 @@ func (c *Cache) Refresh(ctx context.Context, r Request, rule Rule, fn Fetcher) {
 	r.Directives = Directives{}
 	c.flights.mu.Lock()
 	defer c.flights.mu.Unlock()
-	if f := c.flights.byKey[r.Key]; f != nil && c.fence.holds(f.marks) {
+	if c.joinable(r) != nil {
 		return
 	}
 	found := c.find(r, time.Now())

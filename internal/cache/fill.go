@@ -121,7 +121,7 @@ func (e *Entry) inherit(validated *Entry) {
 // gateway's credential or quota, of a failure, or of a state that a write has changed since.
 func supersedes(status int, reason string) bool {
 	switch {
-	case reason == detailFenced, reason == detailRequest, status >= 500:
+	case reason == detailFenced, status >= 500:
 		return false
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, status == http.StatusTooManyRequests:
 		return false

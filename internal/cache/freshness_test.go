@@ -263,6 +263,7 @@ func TestSection521RequestDirectives(t *testing.T) {
 		{"max-stale exceeded", "max-stale=5", 16 * time.Second, cache.Expired},
 		{"any staleness", "max-stale", time.Hour, cache.Stale},
 		{"max-stale that cannot be read", "max-stale=x", 12 * time.Second, cache.Expired},
+		{"max-stale with min-fresh, which nothing stale has", "max-stale=5, min-fresh=1", 12 * time.Second, cache.Expired},
 		{"max-stale with max-age", "max-stale=5, max-age=5", 12 * time.Second, cache.Requested},
 		{"only-if-cached, fresh", "only-if-cached", 5 * time.Second, cache.Hit},
 		{"only-if-cached, stale", "only-if-cached", ten, cache.NotCached},

@@ -53,14 +53,60 @@ func TestOnlyIfCachedTakesAStaleAnswerWhereItsClientDoes(t *testing.T) {
 	}
 }
 
-func TestOnlyIfCachedWaitsForRedisABoundedTime(t *testing.T) {
+// A fetch may be served from Redis. Who waits for it but asks for a newer answer gets one.
+func TestWhoAsksForANewAnswerGetsNoneOutOfRedis(t *testing.T) {
+	c := newCluster(t, cache.Config{})
+	a, b := c.untrusting(answers("Cache-Control: max-age=60")), c.untrusting(answers("Cache-Control: max-age=60", "X-From: b"))
+	c.trusting(a, b)
+	a.get()
+	c.kept(1)
+	c.server.Client().ClientPause(t.Context(), 100*time.Millisecond) // long enough for two to meet, too short for a time-out
+	first := make(chan served)
+	go func() { first <- b.get() }()
+	within(t, 5*time.Second, "the first asks Redis", func() bool { return b.cache.Stats().Flights == 1 })
+	if s := b.get("Cache-Control: no-cache"); s.Header().Get("X-From") != "b" {
+		t.Errorf("who asks for a new answer is served %q, %s", s.Body, s.cacheStatus())
+	}
+	if s := <-first; s.Header().Get("X-From") != "" {
+		t.Errorf("who does not is served %s", s.cacheStatus())
+	}
+	before, _ := b.cache.SharedStats()
+	b.get("Cache-Control: no-cache")
+	if after, _ := b.cache.SharedStats(); after.Found+after.Missed != before.Found+before.Missed {
+		t.Error("Redis is asked for an answer that would not do")
+	}
+}
+
+// What is stale in Redis is never served as it is, though upstream allows that of memory: a fetch begins with it.
+func TestWhatIsStaleInRedisIsFetchedAnew(t *testing.T) {
+	c := newCluster(t, cache.Config{})
+	upstream := answers("Cache-Control: max-age=1, stale-while-revalidate=60")
+	a, b := c.untrusting(upstream), c.untrusting(upstream)
+	c.trusting(a, b)
+	a.get()
+	c.kept(1)
+	within(t, 5*time.Second, "it is stale", func() bool { return a.get("Cache-Control: only-if-cached").result.Status == cache.Stale })
+	if s := b.get(); s.result.Status != cache.Expired || s.cacheStatus() != "gateway; fwd=stale; fwd-status=200; ttl=1; stored" {
+		t.Errorf("%s %s", s.result.Status, s.cacheStatus())
+	}
+}
+
+func TestAReadWaitsForRedisABoundedTime(t *testing.T) {
 	c := newCluster(t, cache.Config{})
 	a := c.replica(never)
 	c.server.Pause()
+	defer c.server.Resume()
 	start := time.Now()
 	s := a.get("Cache-Control: only-if-cached")
 	if took := time.Since(start); s.result.Status != cache.NotCached || took > 500*time.Millisecond {
 		t.Errorf("%s after %s", s.cacheStatus(), took)
 	}
-	c.server.Resume()
+	within(t, 2*time.Second, "it knows that Redis is away", func() bool { s, _ := a.cache.SharedStats(); return !s.Trusted })
+	for _, directive := range []string{"only-if-cached", ""} {
+		start := time.Now()
+		a.get("Cache-Control: " + directive)
+		if took := time.Since(start); took > 100*time.Millisecond {
+			t.Errorf("then %q still waits for it, %s", directive, took)
+		}
+	}
 }

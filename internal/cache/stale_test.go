@@ -3,6 +3,7 @@ package cache_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -113,6 +114,26 @@ func TestRFC5861Section4StaleIfError(t *testing.T) {
 			t.Errorf("Foo: 2 got %q", s.Body)
 		}
 	})
+	for _, status := range []int{401, 403, 429, 500, 503} { // they say nothing about the resource
+		bubble(t, fmt.Sprint("again and again, after ", status), func(t *testing.T) {
+			w := newWorld(t, cache.Config{StaleIfError: ten})
+			w.upstream = func(n int, _ http.Header) (*cache.Answer, error) {
+				switch n {
+				case 1:
+					return ok("good", "Cache-Control: max-age=1"), nil
+				case 2:
+					return answer(status, "no"), nil
+				}
+				return nil, errDown
+			}
+			w.get()
+			time.Sleep(time.Second)
+			w.get()
+			if s := w.get(); s.Body.String() != "good" {
+				t.Errorf("the second time: %q %s, %v", s.Body, s.cacheStatus(), s.err)
+			}
+		})
+	}
 	bubble(t, "an answer that is gone does not come back", func(t *testing.T) {
 		w := newWorld(t, cache.Config{StaleIfError: ten})
 		w.upstream = func(n int, _ http.Header) (*cache.Answer, error) {
@@ -159,6 +180,16 @@ func TestRFC5861Section3StaleWhileRevalidate(t *testing.T) {
 			}
 		})
 	}
+	bubble(t, "not what was refreshed meanwhile", func(t *testing.T) {
+		w := newWorld(t, cache.Config{})
+		w.upstream = answers("Cache-Control: max-age=1, stale-while-revalidate=5")
+		w.get()
+		w.cache.Refresh(t.Context(), cache.Request{Key: w.key}, w.rule, w.fetch)
+		synctest.Wait()
+		if n := w.calls.Load(); n != 1 {
+			t.Errorf("%d upstream calls, want 1", n)
+		}
+	})
 	bubble(t, "one refresh for all", func(t *testing.T) {
 		w := newWorld(t, cache.Config{})
 		w.upstream = answers("Cache-Control: max-age=1, stale-while-revalidate=5")

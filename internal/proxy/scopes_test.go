@@ -34,7 +34,7 @@ func TestAWriteMakesOldWhatItShowsInAndNothingElse(t *testing.T) {
 		old, kept    []string      // paths of reads
 	}{
 		"a write within a project": {"POST", "/v1/projects/" + main + "/secrets", policy.Target{},
-			[]string{"/v1/projects/" + main + "/secrets", "/v1/projects/" + main + "/functions", "/v1/projects/" + main},
+			[]string{"/v1/projects/" + main + "/secrets", "/v1/projects/" + main + "/functions", "/v1/projects/" + main, "/v1/branches/11111111-1111-4111-8111-111111111111"},
 			[]string{"/v1/projects/" + other + "/secrets", "/v1/projects", "/v1/organizations"}},
 		"a project's new name": {"PATCH", "/v1/projects/" + main, policy.Target{},
 			[]string{"/v1/projects/" + main, "/v1/projects", "/v1/organizations/acme/projects"},
