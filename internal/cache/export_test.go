@@ -13,3 +13,11 @@ func AbandonLease(ctx context.Context, c *Cache, key Key, rule Rule) {
 	marks := c.fence.marks(key, rule.Scopes)
 	_, _ = c.shared.look(ctx, key.digest(), nil, indexesOf(marks), "the dead")
 }
+
+// RecallAcross looks into Redis, lets a write happen, and then takes over what it saw.
+func RecallAcross(ctx context.Context, c *Cache, r Request, rule Rule, write func()) (Result, error) {
+	raises := c.fence.raises.Load()
+	seen, err := c.shared.look(ctx, r.Key.digest(), r.Header, indexesOf(c.fence.marks(r.Key, rule.Scopes)), "")
+	write()
+	return c.recognise(seen, r.Key, r, unserved(r.Directives, nil, Miss, fwdMiss), raises), err
+}
