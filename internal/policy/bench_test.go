@@ -114,6 +114,7 @@ func BenchmarkNewCaller(b *testing.B) {
 
 func BenchmarkLoad(b *testing.B) {
 	data, cat := []byte(large(1000)), table(b)
+	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := policy.Load("policy.yaml", data, cat); err != nil {
 			b.Fatal(err)

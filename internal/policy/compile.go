@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"corp.example/gateway/internal/catalog"
@@ -32,6 +33,8 @@ type compiler struct {
 	words   *vocabulary
 	faults  strictyaml.Faults
 	grants  int // so far
+	// covered keeps what words cover: most teams have the same few.
+	covered map[string]bits
 	// setFaults keeps a fault inside a named set from being told once for every use.
 	setFaults map[string]bool
 }
@@ -59,6 +62,7 @@ func at(path []any, more ...any) []any {
 func (c *compiler) policy(file string) *Policy {
 	c.words = newVocabulary(c.catalog)
 	c.setFaults = make(map[string]bool)
+	c.covered = make(map[string]bits)
 	p := &Policy{
 		file:    file,
 		contact: c.doc.Contact,
@@ -68,7 +72,6 @@ func (c *compiler) policy(file string) *Policy {
 		members: memberIndex{groups: map[string][]membershipRule{}, emails: map[string][]membershipRule{}, claims: map[string][]claimRule{}},
 		items:   itemOperations(c.catalog),
 		secrets: secretOperations(c.catalog),
-		source:  c.source,
 	}
 	for name := range c.doc.Sets {
 		if !setName.MatchString(name) {
@@ -144,7 +147,7 @@ func (c *compiler) grant(p *Policy, t *team, doc *grantDoc, deny bool, path []an
 	if deny && len(w.scopes)+len(w.permissions)+len(w.operations) == 0 {
 		w.operations = []string{"*"} // effects alone: everything that has them
 	}
-	g.ops = c.words.columns(w)
+	g.ops = c.columns(w)
 	if !c.words.reaches(g) {
 		c.fault(path, "this grant can match nothing: %s", c.words.whyNothing(g, w))
 		return
@@ -154,6 +157,21 @@ func (c *compiler) grant(p *Policy, t *team, doc *grantDoc, deny bool, path []an
 	if g.until != 0 {
 		p.ends = append(p.ends, g.until)
 	}
+}
+
+// columns returns the columns that w covers, whose words are known to be some. Grants of the same words share them.
+func (c *compiler) columns(w what) bits {
+	end := []string{"|"}
+	key := strings.Join(slices.Concat(w.scopes, end, w.permissions, end, w.operations), " ")
+	if w.deny {
+		key = "deny " + key
+	}
+	covered, known := c.covered[key]
+	if !known {
+		covered = c.words.columns(w)
+		c.covered[key] = covered
+	}
+	return covered
 }
 
 // list returns the list of the team that g belongs to.

@@ -10,8 +10,9 @@ import (
 // element is one entry of a grant's list with where it stands: in the grant, or in the set the grant names.
 type element struct {
 	text string
-	path []any
-	used []any // the list that names the set; nil for an entry of the list itself
+	list []any // the path of the list or set that it is an entry of
+	i    int   // its position there
+	used []any // the entry that names the set; nil for an entry of the list itself
 }
 
 // expand replaces each $name by the entries of that set.
@@ -26,7 +27,7 @@ func (c *compiler) expand(list []string, path []any) []element {
 	for i, text := range list {
 		name, isSet := strings.CutPrefix(text, "$")
 		if !isSet {
-			all = append(all, element{text: text, path: at(path, i)})
+			all = append(all, element{text: text, list: path, i: i})
 			continue
 		}
 		set, known := c.doc.Sets[name]
@@ -38,7 +39,7 @@ func (c *compiler) expand(list []string, path []any) []element {
 			c.fault([]any{"sets", name}, "the set is empty")
 		}
 		for j, entry := range set {
-			all = append(all, element{text: entry, path: []any{"sets", name, j}, used: at(path, i)})
+			all = append(all, element{text: entry, list: []any{"sets", name}, i: j, used: at(path, i)})
 		}
 	}
 	c.repeated(all)
@@ -57,14 +58,15 @@ func (c *compiler) repeated(all []element) {
 
 // elementFault faults an entry; one inside a set is told once, with the first list that uses it.
 func (c *compiler) elementFault(e element, message string) {
+	path := at(e.list, e.i)
 	if e.used == nil {
-		c.fault(e.path, "%s", message)
+		c.fault(path, "%s", message)
 		return
 	}
-	f := c.source.Fault(message, e.path...)
+	f := c.source.Fault(message, path...)
 	if id := f.Error(); !c.setFaults[id] {
 		c.setFaults[id] = true
-		c.fault(e.path, "%s (used by %s)", message, c.source.Fault("", e.used...).Key)
+		c.fault(path, "%s (used by %s)", message, c.source.Fault("", e.used...).Key)
 	}
 }
 

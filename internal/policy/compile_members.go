@@ -5,12 +5,14 @@ import (
 	"net/mail"
 	"slices"
 	"strings"
+
+	"corp.example/gateway/internal/strictyaml"
 )
 
-// namedIssuer is an issuer that a member names, and where.
+// namedIssuer is an issuer that a member names, and where: a fault that lacks its message. The file itself is not kept.
 type namedIssuer struct {
 	issuer string
-	path   []any
+	place  strictyaml.Fault
 }
 
 // member compiles one line of a team's members: a group, an address or claims.
@@ -26,7 +28,7 @@ func (c *compiler) member(p *Policy, t *team, doc *memberDoc, path []any) {
 		return
 	}
 	if doc.Issuer != "" {
-		p.named = append(p.named, namedIssuer{doc.Issuer, at(path, "issuer")})
+		p.named = append(p.named, namedIssuer{doc.Issuer, c.source.Fault("", at(path, "issuer")...)})
 	} else if c.source.Has(at(path, "issuer")...) {
 		c.fault(at(path, "issuer"), "the issuer is empty: name one or remove the key")
 	}

@@ -94,6 +94,7 @@ func TestLanguage(t *testing.T) {
 		{"and leaves the rest", `{projects: [` + prod + `], scopes: ["*"]}`, `{projects: ["*"], operations: [v1-delete-a-project]}`, "v1-update-a-project", project(prod), allow},
 		{"a deny may name effects alone", `{projects: [` + prod + `], scopes: ["*"]}`, `{projects: ["*"], effects: [destructive]}`, "v1-pause-a-project", project(prod), deny},
 		{"a deny of one permission of a set is enough", `{projects: [` + prod + `], scopes: ["*"]}`, `{projects: ["*"], permissions: [auth_config_write]}`, "v1-update-auth-service-config", project(prod), deny},
+		{"though an allow of the same words holds half of it", "{projects: [" + prod + "], scopes: [\"*\"]}\n{projects: [" + shop + "], permissions: [auth_config_write, backups_read]}", `{projects: [` + prod + `], permissions: [auth_config_write, backups_read]}`, "v1-update-auth-service-config", project(prod), deny},
 		{"a deny of one permission of several sets is enough", `{projects: [` + prod + `], scopes: ["*"], branches: true}`, `{projects: ["*"], permissions: [branching_production_delete]}`, "v1-delete-a-branch", branchOf(staging, prod), deny},
 		{"a deny covers branches by itself", `{projects: [` + prod + `], scopes: ["*"], branches: true}`, `{projects: [` + prod + `], effects: [destructive]}`, "v1-reset-a-branch", branchOf(staging, prod), deny},
 		{"unless it says that it does not", `{projects: [` + prod + `], scopes: ["*"], branches: true}`, `{projects: [` + prod + `], effects: [destructive], branches: false}`, "v1-reset-a-branch", branchOf(staging, prod), allow},

@@ -30,10 +30,9 @@ type Policy struct {
 	members memberIndex
 	items   map[catalog.List][]*catalog.Operation // the operations that read one item of a list
 	secrets []*catalog.Operation                  // the operations that stand for secrets in other answers
-	source  *strictyaml.Source
-	named   []namedIssuer // issuers the members name, for CheckIssuers
-	shadows bool          // some team has a shadow rule
-	ends    []int64       // when grants end, sorted, Unix seconds
+	named   []namedIssuer                         // issuers the members name, for CheckIssuers
+	shadows bool                                  // some team has a shadow rule
+	ends    []int64                               // when grants end, sorted, Unix seconds
 	shelf   shelf
 }
 
@@ -113,7 +112,9 @@ func (p *Policy) CheckIssuers(configured []string) error {
 	var faults strictyaml.Faults
 	for _, n := range p.named {
 		if !contains(configured, n.issuer) {
-			faults = append(faults, p.source.Fault(fmt.Sprintf("unknown issuer %q%s: name one under identity.issuers", n.issuer, didYouMean(n.issuer, configured)), n.path...))
+			fault := n.place
+			fault.Message = fmt.Sprintf("unknown issuer %q%s: name one under identity.issuers", n.issuer, didYouMean(n.issuer, configured))
+			faults = append(faults, fault)
 		}
 	}
 	return faults.Err()

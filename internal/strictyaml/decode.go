@@ -16,21 +16,29 @@ import (
 type decoding struct {
 	source *Source
 	faults Faults
-	nodes  int // visited so far, aliases counted each time they are used
+	nodes  int                               // visited so far, aliases counted each time they are used
+	path   []any                             // of what is being decoded
+	fields map[reflect.Type]map[string][]int // of each struct met so far, by YAML name
 }
 
 func (d *decoding) document(node *yaml.Node, into any) {
-	d.value(node, reflect.ValueOf(into).Elem(), nil)
+	d.value(node, reflect.ValueOf(into).Elem())
 }
 
-func (d *decoding) fault(node *yaml.Node, path []any, format string, args ...any) {
-	d.faults = append(d.faults, Fault{File: d.source.file, Line: node.Line, Key: keyText(path), Message: fmt.Sprintf(format, args...)})
+// fault notes what is wrong with the value or key at the present path.
+func (d *decoding) fault(node *yaml.Node, format string, args ...any) {
+	d.faults = append(d.faults, Fault{File: d.source.file, Line: node.Line, Key: keyText(d.path), Message: fmt.Sprintf(format, args...)})
 }
 
-func (d *decoding) value(node *yaml.Node, into reflect.Value, path []any) {
+// enter goes one step down the path; the caller leaves again.
+func (d *decoding) enter(element any) { d.path = append(d.path, element) }
+
+func (d *decoding) leave() { d.path = d.path[:len(d.path)-1] }
+
+func (d *decoding) value(node *yaml.Node, into reflect.Value) {
 	if d.nodes++; d.nodes > maxAliasedNodes {
 		if d.nodes == maxAliasedNodes+1 {
-			d.fault(node, path, "the file expands to more than %d values: use fewer aliases", maxAliasedNodes)
+			d.fault(node, "the file expands to more than %d values: use fewer aliases", maxAliasedNodes)
 		}
 		return
 	}
@@ -44,85 +52,97 @@ func (d *decoding) value(node *yaml.Node, into reflect.Value, path []any) {
 	}
 	if decodesItself(into) {
 		if err := node.Decode(into.Addr().Interface()); err != nil {
-			d.fault(node, path, "%s", ownMessage(err))
+			d.fault(node, "%s", ownMessage(err))
 		}
 		return
 	}
 	switch into.Kind() {
 	case reflect.Struct:
-		d.mapping(node, into, path)
+		d.mapping(node, into)
 	case reflect.Slice:
-		d.sequence(node, into, path)
+		d.sequence(node, into)
 	case reflect.Map:
-		d.dictionary(node, into, path)
+		d.dictionary(node, into)
 	default:
-		d.scalar(node, into, path)
+		d.scalar(node, into)
 	}
 }
 
-func (d *decoding) mapping(node *yaml.Node, into reflect.Value, path []any) {
+func (d *decoding) mapping(node *yaml.Node, into reflect.Value) {
 	if node.Kind != yaml.MappingNode {
-		d.fault(node, path, "wants keys and values such as {%s: …}, has %s", strings.Join(fieldNames(into.Type()), ", "), kindText(node))
+		d.fault(node, "wants keys and values such as {%s: …}, has %s", strings.Join(fieldNames(into.Type()), ", "), kindText(node))
 		return
 	}
-	fields := fieldsOf(into)
-	seen := map[string]bool{}
+	fields, known := d.fields[into.Type()]
+	if !known {
+		fields = fieldsOf(into.Type())
+		d.fields[into.Type()] = fields
+	}
+	seen := make([]string, 0, 8) // known keys alone, which are few
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key, value := node.Content[i], node.Content[i+1]
-		at := append(slices.Clip(path), key.Value)
+		d.enter(key.Value)
 		field, known := fields[key.Value]
 		switch {
 		case !known:
-			d.fault(key, at, "unknown key%s", didYouMean(key.Value, fieldNames(into.Type())))
-		case seen[key.Value]:
-			d.fault(key, at, "this key stands twice: keep one")
+			d.fault(key, "unknown key%s", didYouMean(key.Value, fieldNames(into.Type())))
+		case slices.Contains(seen, key.Value):
+			d.fault(key, "this key stands twice: keep one")
 		default:
-			d.value(value, field, at)
+			seen = append(seen, key.Value)
+			d.value(value, into.FieldByIndex(field))
 		}
-		seen[key.Value] = true
+		d.leave()
 	}
 }
 
-func (d *decoding) sequence(node *yaml.Node, into reflect.Value, path []any) {
+func (d *decoding) sequence(node *yaml.Node, into reflect.Value) {
 	if node.Kind != yaml.SequenceNode {
-		d.fault(node, path, "wants a list such as [a, b], has %s", kindText(node))
+		d.fault(node, "wants a list such as [a, b], has %s", kindText(node))
 		return
 	}
 	list := reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content))
 	for i, item := range node.Content {
-		d.value(item, list.Index(i), append(slices.Clip(path), i))
+		d.enter(i)
+		d.value(item, list.Index(i))
+		d.leave()
 	}
 	into.Set(list)
 }
 
-func (d *decoding) dictionary(node *yaml.Node, into reflect.Value, path []any) {
+func (d *decoding) dictionary(node *yaml.Node, into reflect.Value) {
 	if node.Kind != yaml.MappingNode {
-		d.fault(node, path, "wants names with values, has %s", kindText(node))
+		d.fault(node, "wants names with values, has %s", kindText(node))
 		return
 	}
 	into.Set(reflect.MakeMap(into.Type()))
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		key := reflect.ValueOf(node.Content[i].Value)
-		at := append(slices.Clip(path), node.Content[i].Value)
+		d.enter(node.Content[i].Value)
 		if into.MapIndex(key).IsValid() {
-			d.fault(node.Content[i], at, "this key stands twice: keep one")
-			continue
+			d.fault(node.Content[i], "this key stands twice: keep one")
+		} else {
+			item := reflect.New(into.Type().Elem()).Elem()
+			d.value(node.Content[i+1], item)
+			into.SetMapIndex(key, item)
 		}
-		item := reflect.New(into.Type().Elem()).Elem()
-		d.value(node.Content[i+1], item, at)
-		into.SetMapIndex(key, item)
+		d.leave()
 	}
 }
 
-func (d *decoding) scalar(node *yaml.Node, into reflect.Value, path []any) {
+func (d *decoding) scalar(node *yaml.Node, into reflect.Value) {
 	if node.Kind != yaml.ScalarNode {
-		d.fault(node, path, "wants %s, has %s", typeText(into.Kind()), kindText(node))
+		d.fault(node, "wants %s, has %s", typeText(into.Kind()), kindText(node))
+		return
+	}
+	if into.Kind() == reflect.String && node.Tag == "!!str" { // what most values are; yaml.v3 does the same at ten times the cost
+		into.SetString(node.Value)
 		return
 	}
 	// A number or a date where text is wanted passes: it is a forgotten pair of quotes around an id or a version, and
 	// yaml.v3 keeps the writer's own characters.
 	if err := node.Decode(into.Addr().Interface()); err != nil {
-		d.fault(node, path, "wants %s, has %q", typeText(into.Kind()), node.Value)
+		d.fault(node, "wants %s, has %q", typeText(into.Kind()), node.Value)
 	}
 }
 
@@ -173,22 +193,22 @@ func typeText(kind reflect.Kind) string {
 	}
 }
 
-// fieldsOf returns the fields of a struct by their YAML names; embedded structs tagged inline are part of it.
-func fieldsOf(into reflect.Value) map[string]reflect.Value {
-	fields := map[string]reflect.Value{}
-	for i := range into.NumField() {
-		field := into.Type().Field(i)
+// fieldsOf returns where the fields of a struct are, by their YAML names; embedded structs tagged inline are part of it.
+func fieldsOf(t reflect.Type) map[string][]int {
+	fields := map[string][]int{}
+	for i := range t.NumField() {
+		field := t.Field(i)
 		name, options, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 		switch {
 		case options == "inline":
-			maps.Copy(fields, fieldsOf(into.Field(i)))
+			for name, index := range fieldsOf(field.Type) {
+				fields[name] = append([]int{i}, index...)
+			}
 		case name != "" && name != "-":
-			fields[name] = into.Field(i)
+			fields[name] = []int{i}
 		}
 	}
 	return fields
 }
 
-func fieldNames(t reflect.Type) []string {
-	return slices.Sorted(maps.Keys(fieldsOf(reflect.New(t).Elem())))
-}
+func fieldNames(t reflect.Type) []string { return slices.Sorted(maps.Keys(fieldsOf(t))) }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -92,7 +93,7 @@ func Decode(file string, data []byte, into any) (*Source, error) {
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return source, Faults{{File: file, Message: "the file holds more than one document: keep the first and remove what follows the --- line"}}
 	}
-	d := decoding{source: source}
+	d := decoding{source: source, fields: map[reflect.Type]map[string][]int{}}
 	d.document(source.root, into)
 	return source, d.faults.Err()
 }
