@@ -128,7 +128,7 @@ func (f *field) compare(c comparison, measured func(*contender) []float64) row {
 
 // changes is how often the contenders change within a round: what else the machine does comes and goes by the second, and so
 // falls on all of them.
-const changes = 8
+const changes = 4
 
 // round measures each contender once, in short turns.
 func (f *field) round(contenders []*contender, turn time.Duration) {

@@ -1,27 +1,31 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"corp.example/gateway/bench/rig"
 )
 
-// growth is one plot: what is counted along its axis, and how a point is measured.
+// growth is one plot: what is counted along its axis, what is claimed, and how a point of it is set up.
 type growth struct {
 	name, title, across string
+	claim               claim
 	points              []int
-	measure             func(m meter, at place, n int) ([]value, error)
+	setUp               func(s *stand, n int) error
 }
 
 var growths = []growth{
-	{"teams", "A cached read, as the policy has more teams", "teams of 5 grants each", []int{10, 100, 1000, 10_000}, teams},
-	{"grants", "A cached read, as the caller's team has more grants", "grants of the team", []int{10, 100, 1000, 10_000}, grants},
-	{"answers", "A cached read, as the cache holds more answers", "answers in the cache, read evenly", []int{1000, 10_000, 100_000}, answers},
-	{"waiting", "A cached read, while requests wait in queues", "waiting requests", []int{10, 100, 1000, 10_000}, waiting},
-	{"projects", "A list of projects, narrowed to half, and a plain answer of its size", "projects upstream lists", []int{10, 100, 1000, 5000}, projects},
-	{"replicas", "A forwarded read, as replicas share the limiter", "replicas under load at once", []int{1, 2, 3}, replicas},
+	{"teams", "A cached read, as the policy has more teams", "teams of 5 grants each", flat, []int{10, 100, 1000, 10_000}, teams},
+	{"grants", "A cached read, as the caller's team has more grants", "grants of the team", flat, []int{10, 100, 1000, 10_000}, grants},
+	{"answers", "A cached read, as the cache holds more answers", "answers in the cache, read evenly", logarithmic, []int{1000, 10_000, 100_000, 1_000_000}, answers},
+	{"waiting", "A cached read, while requests wait in queues", "waiting requests", flat, []int{10, 100, 1000, 10_000}, waiting},
+	{"projects", "A list of projects, narrowed to half, and a plain answer of its size", "projects upstream lists", linear, []int{10, 1000, 2500, 5000}, projects},
+	{"replicas", "A forwarded read, as replicas share the limiter", "replicas under load at once", linear, []int{1, 2, 3}, replicas},
 }
 
 const (
@@ -33,139 +37,104 @@ func functionsOf(i int) string { return "/v1/projects/" + rig.Ref(i) + "/functio
 
 func typesOf(i int) string { return "/v1/projects/" + rig.Ref(i) + "/types/typescript" }
 
-// withGateway runs a gateway before an upstream with some bodies.
-func withGateway(at place, bodies map[string][]byte, o rig.Options, measure func(g *rig.Gateway, token string) ([]value, error)) ([]value, error) {
-	var passing []string
-	for path := range bodies {
-		if filepath.Base(path) == "typescript" {
-			passing = append(passing, path)
-		}
+// cachedRead measures the read of 2 KB that most of these have in common.
+func cachedRead(s *stand, bodies map[string][]byte, o rig.Options) (*rig.Gateway, string, error) {
+	bodies[functionsOf(0)] = rig.Functions(2 << 10)
+	g, token, err := s.gateway(bodies, o)
+	if err == nil {
+		s.cached(read, g, rig.Request(functionsOf(0), token))
 	}
-	neighbours, err := rig.NewNeighbours(bodies, passing...)
-	if err != nil {
-		return nil, err
-	}
-	defer neighbours.Close()
-	g, err := neighbours.Gateway(at.binary, at.dir, o)
-	if err != nil {
-		return nil, err
-	}
-	defer g.Stop()
-	token, err := g.Token(rig.Team)
-	if err != nil {
-		return nil, err
-	}
-	return measure(g, token)
+	return g, token, err
 }
 
-// cachedRead measures the read of 2 KB that all of these have in common.
-func cachedRead(m meter, at place, o rig.Options) ([]value, error) {
-	return withGateway(at, map[string][]byte{functionsOf(0): rig.Functions(2 << 10)}, o, func(g *rig.Gateway, token string) ([]value, error) {
-		micros, err := m.cost(g, rig.Request(functionsOf(0), token))
-		return []value{{read, micros}}, err
-	})
+func teams(s *stand, n int) error {
+	_, _, err := cachedRead(s, map[string][]byte{}, rig.Options{Policy: rig.Policy(n, 5)})
+	return err
 }
 
-func teams(m meter, at place, n int) ([]value, error) {
-	return cachedRead(m, at, rig.Options{Policy: rig.Policy(n, 5)})
-}
-
-func grants(m meter, at place, n int) ([]value, error) {
-	return cachedRead(m, at, rig.Options{Policy: rig.PolicyOfOne(n)})
+func grants(s *stand, n int) error {
+	_, _, err := cachedRead(s, map[string][]byte{}, rig.Options{Policy: rig.PolicyOfOne(n)})
+	return err
 }
 
 // answers differ in their query, since upstream's quota is counted by project.
-func answers(m meter, at place, n int) ([]value, error) {
-	bodies, requests := map[string][]byte{functionsOf(0): rig.Functions(300)}, make([][]byte, n)
-	return withGateway(at, bodies, rig.Options{Memory: "2GiB"}, func(g *rig.Gateway, token string) ([]value, error) {
-		for i := range requests {
-			requests[i] = rig.Request(fmt.Sprintf("%s?n=%d", functionsOf(0), i), token)
-		}
-		if err := rig.Each(g.Address, requests); err != nil { // fill it
-			return nil, err
-		}
-		micros, err := m.cost(g, requests...)
-		return []value{{read, micros}}, err
-	})
+func answers(s *stand, n int) error {
+	g, token, err := s.gateway(map[string][]byte{functionsOf(0): rig.Functions(300)}, rig.Options{Memory: "4GiB"})
+	if err != nil {
+		return err
+	}
+	requests := make([][]byte, n)
+	for i, number := range rand.Perm(n) { // neighbours in time are none in memory
+		requests[i] = rig.Request(fmt.Sprintf("%s?n=%d", functionsOf(0), number), token)
+	}
+	if err := rig.Each(g.Address, requests); err != nil { // fill it
+		return err
+	}
+	s.cached(read, g, requests...)
+	return nil
 }
 
 // waiting spreads the waiters over twenty projects: a queue is bounded.
-func waiting(m meter, at place, n int) ([]value, error) {
-	const queues = 20
-	bodies := map[string][]byte{functionsOf(0): rig.Functions(2 << 10)}
+func waiting(s *stand, n int) error {
+	queues := min(n, 20)
+	bodies := map[string][]byte{}
+	var paths []string
 	for i := range queues {
-		bodies[typesOf(i+1)] = nil
+		paths = append(paths, typesOf(i+1))
+		bodies[paths[i]] = nil
 	}
-	each := (n + queues - 1) / queues
-	return withGateway(at, bodies, rig.Options{Policy: rig.PolicyOfAll()}, func(g *rig.Gateway, token string) ([]value, error) {
-		var paths []string
-		for i := range queues {
-			paths = append(paths, typesOf(i+1))
-		}
-		clients, err := rig.Wait(g, token, paths, each)
-		defer rig.CloseAll(clients)
-		if err != nil {
-			return nil, err
-		}
-		micros, err := m.cost(g, rig.Request(functionsOf(0), token))
-		return []value{{read, micros}}, err
-	})
+	g, token, err := cachedRead(s, bodies, rig.Options{Policy: rig.PolicyOfAll()})
+	if err != nil {
+		return err
+	}
+	clients, err := rig.Wait(g, token, paths, n/queues)
+	s.closeLater(func() { rig.CloseAll(clients) })
+	return err
 }
 
-func projects(m meter, at place, n int) ([]value, error) {
+func projects(s *stand, n int) error {
 	half := rig.Numbers(n, 2)
 	bodies := map[string][]byte{list: rig.Projects(rig.Numbers(n, 1)...), functionsOf(0): rig.Functions(len(rig.Projects(half...)))}
-	return withGateway(at, bodies, rig.Options{Policy: rig.PolicyOfProjects(half)}, func(g *rig.Gateway, token string) ([]value, error) {
-		narrowed, err := m.cost(g, rig.Request(list, token))
-		if err != nil {
-			return nil, err
-		}
-		plain, err := m.cost(g, rig.Request(functionsOf(0), token))
-		return []value{{"the narrowed list", narrowed}, {"a plain answer", plain}}, err
-	})
+	g, token, err := s.gateway(bodies, rig.Options{Policy: rig.PolicyOfProjects(half)})
+	if err != nil {
+		return err
+	}
+	s.cached("the narrowed list", g, rig.Request(list, token))
+	s.cached("a plain answer", g, rig.Request(functionsOf(0), token))
+	return nil
 }
 
-// replicas loads all of them at once; they share the servers' core, which does not matter to the time that each spends.
-func replicas(m meter, at place, n int) ([]value, error) {
-	redis, err := rig.StartRedis(filepath.Join(at.dir, "redis"))
+// replicas are loaded all at once; they share the servers' core, which does not matter to the time that each spends.
+func replicas(s *stand, n int) error {
+	redis, err := rig.StartRedis(filepath.Join(s.dir, "redis"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer redis.Stop()
+	s.closeLater(redis.Stop)
 	neighbours, err := rig.NewNeighbours(map[string][]byte{typesOf(0): rig.Functions(2 << 10)}, typesOf(0))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer neighbours.Close()
-	var all []*rig.Gateway
-	defer func() {
-		for _, g := range all {
-			g.Stop()
+	s.closeLater(neighbours.Close)
+	all := make([]*rig.Gateway, n)
+	for i := range all {
+		if all[i], err = neighbours.Gateway(s.binary, filepath.Join(s.dir, fmt.Sprint("replica-", i)), rig.Options{Redis: redis.URL}); err != nil {
+			return err
 		}
-	}()
-	for i := range n {
-		g, err := neighbours.Gateway(at.binary, filepath.Join(at.dir, string(rune('a'+i))), rig.Options{Redis: redis.URL})
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, g)
+		s.closeLater(all[i].Kill)
 	}
 	token, err := all[0].Token(rig.Team)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	micros, faults := make([]float64, n), make([]error, n)
-	var loads sync.WaitGroup
-	for i, g := range all {
-		loads.Go(func() { micros[i], faults[i] = m.cost(g, rig.Request(typesOf(0), token)) })
-	}
-	loads.Wait()
-	var sum float64
-	for i := range all {
-		if faults[i] != nil {
-			return nil, faults[i]
+	s.measure("a forwarded read", func(length time.Duration) (float64, error) {
+		micros, faults := make([]float64, n), make([]error, n)
+		var loads sync.WaitGroup
+		for i, g := range all {
+			loads.Go(func() { micros[i], faults[i] = cost(g, length, rig.Request(typesOf(0), token)) })
 		}
-		sum += micros[i] / float64(n)
-	}
-	return []value{{"a forwarded read", sum}}, nil
+		loads.Wait()
+		return mean(micros), cmp.Or(faults...)
+	})
+	return nil
 }

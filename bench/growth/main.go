@@ -1,5 +1,6 @@
 // Command growth measures what one request costs the gateway as things become many, and draws it: teams, grants, stored
-// answers, waiting requests, projects of a list, replicas. Each figure is the median of a few turns, on a core of its own.
+// answers, waiting requests, projects of a list, replicas. All points of a plot are set up first and then take turns, each
+// on the servers' core alone, so that what else the machine does falls on all of them; a point is its median turn.
 //
 //	make growth
 package main
@@ -11,22 +12,22 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"strings"
 	"time"
 
 	"corp.example/gateway/bench/rig"
 )
 
 func main() {
-	folder := flag.String("folder", "docs/performance", "folder for the plots and the table")
-	turn := flag.Duration("turn", time.Second, "how long one turn is")
-	turns := flag.Int("turns", 5, "how many turns the median is of")
-	only := flag.String("only", "", "measure the plots whose name matches this regular expression alone")
+	var o options
+	flag.StringVar(&o.folder, "folder", "docs/performance", "folder for the plots and the table")
+	flag.DurationVar(&o.turn, "turn", time.Second, "how long one turn is")
+	flag.IntVar(&o.turns, "turns", 5, "how many turns each point has")
+	flag.IntVar(&o.most, "most", 0, "leave out the points beyond this; 0: none")
+	only := flag.String("only", "", "measure the plots whose name matches this regular expression alone, and write no table")
 	flag.Parse()
-	chosen, err := regexp.Compile(*only)
-	if err == nil {
-		err = run(*folder, meter{*turn, *turns}, chosen)
+	var err error
+	if o.only, err = regexp.Compile(*only); err == nil {
+		err = run(o)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "growth:", err)
@@ -34,13 +35,15 @@ func main() {
 	}
 }
 
-// meter is how long is measured.
-type meter struct {
-	turn  time.Duration
-	turns int
+type options struct {
+	folder string
+	turn   time.Duration
+	turns  int
+	most   int
+	only   *regexp.Regexp
 }
 
-func run(folder string, m meter, chosen *regexp.Regexp) error {
+func run(o options) error {
 	dir, err := os.MkdirTemp("", "gateway-growth-")
 	if err != nil {
 		return err
@@ -53,57 +56,60 @@ func run(folder string, m meter, chosen *regexp.Regexp) error {
 	if err := rig.Pin(); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(o.folder, 0o755); err != nil {
 		return err
 	}
+	var all []*plot
 	for _, g := range growths {
-		if !chosen.MatchString(g.name) {
+		if !o.only.MatchString(g.name) {
 			continue
 		}
-		p := plot{title: g.title, across: g.across}
-		for _, n := range g.points {
-			at := place{binary, filepath.Join(dir, fmt.Sprintf("%s-%d", g.name, n))}
-			values, err := g.measure(m, at, n)
-			if err != nil {
-				return fmt.Errorf("%s at %d: %w", g.name, n, err)
-			}
-			fmt.Printf("%s, %d: %s\n", g.name, n, strings.Join(words(values), ", "))
-			p.add(float64(n), values)
+		began := time.Now()
+		p, err := g.draw(o, binary, filepath.Join(dir, g.name))
+		if err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
 		}
-		if err := os.WriteFile(filepath.Join(folder, g.name+".svg"), []byte(p.svg()), 0o644); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", g.name, time.Since(began).Round(time.Second))
+		fmt.Print(p.rows())
+		all = append(all, p)
+		if err := os.WriteFile(filepath.Join(o.folder, g.name+".svg"), []byte(p.svg()), 0o644); err != nil {
 			return err
 		}
 	}
-	return nil
-}
-
-// place is where one gateway is made.
-type place struct{ binary, dir string }
-
-// value is one line's value at a point.
-type value struct {
-	line   string
-	micros float64
-}
-
-func words(values []value) []string {
-	var all []string
-	for _, v := range values {
-		all = append(all, fmt.Sprintf("%s %.1f µs", v.line, v.micros))
+	if len(all) < len(growths) {
+		return nil
 	}
-	return all
+	return os.WriteFile(filepath.Join(o.folder, "growth.md"), []byte(table(o, all)), 0o644)
 }
 
-// cost is the median of a gateway's processor time for one of the requests, in microseconds.
-func (m meter) cost(g *rig.Gateway, requests ...[]byte) (float64, error) {
-	var all []float64
-	for range m.turns {
-		cost, err := rig.Closed(g.Process, g.Address, requests, m.turn)
-		if err != nil {
-			return 0, err
+// draw sets up every point of a plot and lets them take turns.
+func (g *growth) draw(o options, binary, dir string) (*plot, error) {
+	var stands []*stand
+	var points []int
+	for _, n := range g.points {
+		if o.most > 0 && n > o.most {
+			break
 		}
-		all = append(all, float64(cost.PerRequest().Nanoseconds())/1000)
+		s := &stand{binary: binary, dir: filepath.Join(dir, fmt.Sprint(n))}
+		defer s.close()
+		if err := g.setUp(s, n); err != nil {
+			return nil, fmt.Errorf("setting up %d: %w", n, err)
+		}
+		stands, points = append(stands, s), append(points, n)
 	}
-	slices.Sort(all)
-	return all[len(all)/2], nil
+	p := &plot{title: g.title, across: g.across, claim: g.claim}
+	for turn := range 1 + o.turns {
+		for i, s := range stands {
+			for _, line := range s.lines {
+				micros, err := line.turn(o.turn)
+				if err != nil {
+					return nil, fmt.Errorf("at %d: %w", points[i], err)
+				}
+				if turn > 0 { // the first warms up: heaps grow, limiters learn
+					p.add(line.name, float64(points[i]), micros)
+				}
+			}
+		}
+	}
+	return p, nil
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // Gateway is a running gateway with everything on: tokens, policy, limiter, cache, the audit log to a file, metrics.
@@ -26,8 +27,10 @@ type Options struct {
 	Memory   string // of the cache; "": the default
 }
 
-// unlimited is a quota that nobody spends.
-const unlimited = 1_000_000_000
+const (
+	unlimited = 1_000_000_000    // a quota that nobody spends
+	maxWait   = 10 * time.Minute // how long a request may queue: what waits does so until it has been measured
+)
 
 // Gateway starts a gateway in an empty folder and waits until it is ready.
 func (n *Neighbours) Gateway(binary, dir string, o Options) (*Gateway, error) {
@@ -63,10 +66,10 @@ upstream: {url: %q}
 credentials: [{name: shared, owner: platform-bot, token: {file: pat}}]
 identity: {issuers: [{name: corp, url: %q, audience: [%s]}]}
 policy: {file: policy.yaml}
-limits: {classes: {default: [{requests: %d, window: 1m}]}}
+limits: {max_wait: %s, classes: {default: [{requests: %d, window: 1m}]}}
 cache: {memory: %s}
 audit: {sinks: [{file: {dir: audit}, required: true}]}
-`, g.Address, g.Address, g.Admin, redis, cmp.Or(o.Upstream, n.Upstream.URL), n.People.Issuer(), audience, unlimited, o.Memory)
+`, g.Address, g.Address, g.Admin, redis, cmp.Or(o.Upstream, n.Upstream.URL), n.People.Issuer(), audience, maxWait, unlimited, o.Memory)
 	if err := os.MkdirAll(g.dir, 0o700); err != nil {
 		return err
 	}

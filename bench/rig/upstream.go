@@ -29,9 +29,9 @@ const (
 	audience = "supabase-gateway"
 )
 
-// spent is for how long upstream says that a quota is spent: long enough to measure what waits, and not longer than the
-// gateway lets a request wait.
-const spent = 45 * time.Second
+// spent is for how long upstream says that a quota is spent: longer than anything that waits is measured, and less than
+// this gateway lets a request wait.
+const spent = maxWait - time.Minute
 
 // NewNeighbours starts them with the bodies that upstream answers to paths. Answers may be kept for an hour unless their
 // path is in passing. A path without a body is answered 429, as if somebody else had spent its quota: what asks for it
