@@ -39,12 +39,13 @@ type ticket struct {
 
 // batch is what is written, and synced, at once.
 type batch struct {
-	lines  []byte  // encoded bodies, back to back
-	ends   []int   // where each ends
-	marks  []entry // intents and their outcomes, in order
-	urgent bool
-	since  time.Time // when its first line came
-	ticket *ticket   // nil while nobody waits
+	lines   []byte  // encoded bodies, back to back
+	ends    []int   // where each ends
+	marks   []entry // intents and their outcomes, in order
+	urgent  bool
+	since   time.Time // when its first line came
+	waiting int64     // how many lines are waited for
+	ticket  *ticket   // nil while nobody waits
 }
 
 // each calls fn with every body.
@@ -58,9 +59,14 @@ func (b *batch) each(fn func(body []byte)) {
 
 // release tells those who wait how it ended. Later ones get a ticket of their own.
 func (b *batch) release(err error) {
-	if b.ticket != nil {
-		b.ticket.err = err
-		close(b.ticket.done)
-		b.ticket = nil
+	b.ticket.settle(err)
+	b.ticket = nil
+}
+
+// settle ends the wait; that of nobody, a nil ticket, has ended.
+func (t *ticket) settle(err error) {
+	if t != nil {
+		t.err = err
+		close(t.done)
 	}
 }

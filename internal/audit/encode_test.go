@@ -93,7 +93,7 @@ func TestTextFromOutsideCannotForgeALine(t *testing.T) {
 
 // Text is looked at in words of eight bytes: nothing may hide in one.
 func TestEveryByteIsSafeAtEveryPlace(t *testing.T) {
-	for length := 1; length <= 20; length++ {
+	for _, length := range []int{1, 7, 8, 9, 15, 16, 17} {
 		for place := range length {
 			for c := range 256 {
 				text := strings.Repeat("a", place) + string([]byte{byte(c)}) + strings.Repeat("z", length-place-1)

@@ -38,6 +38,7 @@ type queue struct {
 	stopped  chan struct{} // closed when the worker has ended
 	fault    atomic.Pointer[fault]
 	count    counters
+	rhythm   // the worker's own
 
 	mu sync.Mutex // guards what follows; never held across I/O
 	state
@@ -65,6 +66,12 @@ type state struct {
 	retry   time.Time     // when a failed batch is tried again
 	room    chan struct{} // closed when there may be room; nil while nobody waits
 	closing bool
+}
+
+// rhythm is what the worker remembers of its last batch.
+type rhythm struct {
+	expected int64         // callers that waited for it, and those that already wait for the next
+	patience time.Duration // how long the next may be held back for all of them
 }
 
 // fault is why a sink cannot record, since when, and how many lines had been dropped before.
@@ -166,8 +173,11 @@ func (q *queue) put(line []byte, e entry) *ticket {
 	b.urgent = b.urgent || e.urgent
 	q.count.bytes.Add(int64(len(line)))
 	q.count.records.Add(1)
-	if e.waits && b.ticket == nil {
-		b.ticket = &ticket{done: make(chan struct{})}
+	if e.waits {
+		b.waiting++
+		if b.ticket == nil {
+			b.ticket = &ticket{done: make(chan struct{})}
+		}
 	}
 	ticket := b.ticket
 	if len(b.lines) >= batchBytes {
@@ -221,16 +231,14 @@ func (q *queue) work() {
 	}
 }
 
-// gather lets the callers that the last batch has just released hand in their next lines, so that these share one sync:
-// it gives way while lines come, at most so often that a steady stream of them cannot hold a batch back.
+// gather lets the callers whom the last batch has released hand in their next lines, so that these share one sync with
+// those that came meanwhile, instead of two groups waiting for each other's: it gives way until all may have come, for a
+// part of what a sync takes at most. Whoever was alone waits for nobody.
 func (q *queue) gather() {
-	const most, fruitless = 16, 2
-	for given, idle := 0, 0; given < most && idle < fruitless; given++ {
-		before := q.count.records.Load()
+	const tries = 1000 // a bound on the processor time too, where nobody else has anything to do
+	until := time.Now().Add(q.patience)
+	for i := 0; i < tries && q.count.records.Load() < q.expected && time.Now().Before(until); i++ {
 		runtime.Gosched()
-		if idle++; q.count.records.Load() != before {
-			idle = 0
-		}
 	}
 }
 
@@ -257,9 +265,23 @@ func (q *queue) idle(now time.Time) (wait time.Duration, stop bool) {
 	return forever, false
 }
 
-// turn writes one batch and settles it.
+// turn writes one batch and settles it. Those who wait are woken when the lock is free, since the first thing they may do is
+// to hand in their next line.
 func (q *queue) turn() {
+	b := q.take()
+	began := time.Now()
+	lost, err := q.out.write(b)
+	q.patience = min(time.Since(began)/3, maxPatience)
+	q.settle(b, lost, err).settle(nil)
+}
+
+// maxPatience bounds how long the worker spins for lines to share a sync: on a disk whose syncs take longer it gains less.
+const maxPatience = 250 * time.Microsecond
+
+// take chooses the batch to write and starts the watchdog.
+func (q *queue) take() *batch {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	switch {
 	case q.taken != nil: // once more
 	case len(q.full) > 0:
@@ -268,16 +290,16 @@ func (q *queue) turn() {
 	default:
 		q.taken, q.next = q.next, q.fresh()
 	}
-	b := q.taken
 	q.writing = time.Now()
 	if !q.watched { // once in a while: arming it for each batch would cost a system call
 		q.watched = true
 		q.hang.Reset(q.bounds.timeout)
 	}
-	q.mu.Unlock()
+	return q.taken
+}
 
-	lost, err := q.out.write(b)
-
+// settle notes how the write of a batch ended, and returns the ticket of those who wait for it, if it is recorded.
+func (q *queue) settle(b *batch, lost int, err error) *ticket {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.writing = time.Time{}
@@ -289,13 +311,16 @@ func (q *queue) turn() {
 			q.count.dropped.Add(uint64(len(b.ends)))
 			q.forget(b)
 		}
-		return
+		return nil
 	}
 	q.count.recorded.Add(uint64(len(b.ends) - lost))
 	q.count.dropped.Add(uint64(lost))
-	b.release(nil)
+	waiting := b.ticket
+	b.ticket = nil
+	q.expected = b.waiting + q.next.waiting
 	q.forget(b)
 	q.recover()
+	return waiting
 }
 
 // maxSpare is how many written batches keep their memory: the one that gathers and the one that is written take turns.
