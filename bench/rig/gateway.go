@@ -25,6 +25,7 @@ type Options struct {
 	Redis    string // URL of the Redis that replicas share; "": none
 	Upstream string // its URL; "": the neighbours'
 	Memory   string // of the cache; "": the default
+	Audit    string // audit.sinks; "": files
 }
 
 const (
@@ -54,6 +55,9 @@ func (n *Neighbours) configure(g *Gateway, o Options) (err error) {
 	if o.Memory == "" {
 		o.Memory = "256MiB"
 	}
+	if o.Audit == "" {
+		o.Audit = "[{file: {dir: audit}, required: true}]"
+	}
 	redis := ""
 	if o.Redis != "" {
 		redis = fmt.Sprintf("redis: {url: %q}, seal_key: {file: seal-key}, ", o.Redis)
@@ -68,8 +72,8 @@ identity: {issuers: [{name: corp, url: %q, audience: [%s]}]}
 policy: {file: policy.yaml}
 limits: {max_wait: %s, classes: {default: [{requests: %d, window: 1m}]}}
 cache: {memory: %s}
-audit: {sinks: [{file: {dir: audit}, required: true}]}
-`, g.Address, g.Address, g.Admin, redis, cmp.Or(o.Upstream, n.Upstream.URL), n.People.Issuer(), audience, maxWait, unlimited, o.Memory)
+audit: {sinks: %s}
+`, g.Address, g.Address, g.Admin, redis, cmp.Or(o.Upstream, n.Upstream.URL), n.People.Issuer(), audience, maxWait, unlimited, o.Memory, o.Audit)
 	if err := os.MkdirAll(g.dir, 0o700); err != nil {
 		return err
 	}
