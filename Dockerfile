@@ -12,10 +12,12 @@ COPY cmd ./cmd
 COPY configs ./configs
 COPY internal ./internal
 ARG TARGETOS TARGETARCH
+ARG VERSION=devel
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false -ldflags='-s -w' -o /out/gateway ./cmd/gateway
+    CGO_ENABLED=0 GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false -ldflags="-s -w -X main.version=$VERSION" -o /out/gateway ./cmd/gateway
 # The folder of the state, and one for what the program wants to write for a moment: an image made from scratch has neither.
-RUN mkdir -p /out/state /out/tmp
+# They are copied with what is above them, since the mode of a folder that is itself copied is for the builder to choose.
+RUN mkdir -p /out/writable/var/lib && mkdir -m 0700 /out/writable/var/lib/gateway /out/writable/tmp
 
 FROM scratch
 ARG VERSION=devel
@@ -23,8 +25,7 @@ LABEL org.opencontainers.image.title="gateway" \
       org.opencontainers.image.description="An authenticated, caching gateway in front of the Supabase Management API" \
       org.opencontainers.image.version=$VERSION
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
-COPY --from=build --chown=65532:65532 --chmod=0700 /out/state /var/lib/gateway
-COPY --from=build --chown=65532:65532 --chmod=0700 /out/tmp /tmp
+COPY --from=build --chown=65532:65532 /out/writable /
 COPY --from=build /out/gateway /gateway
 USER 65532:65532
 VOLUME /var/lib/gateway

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 
@@ -25,13 +26,16 @@ func versionCommand() *cobra.Command {
 	}
 }
 
-// buildVersion is the module's version, or the commit that was built, as the Go toolchain recorded it.
+// version is set by the linker alone (-ldflags "-X main.version=1.2.3"), for builds that see no repository: the image's.
+var version string
+
+// buildVersion is what the linker set, or the module's version, or the commit that was built, as the Go toolchain recorded it.
 func buildVersion() string {
 	info, known := debug.ReadBuildInfo()
 	if !known {
 		return "unknown"
 	}
-	version := info.Main.Version
+	version := cmp.Or(version, info.Main.Version)
 	if version == "" || version == "(devel)" {
 		version = "devel"
 		for _, setting := range info.Settings {
