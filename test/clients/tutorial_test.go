@@ -11,27 +11,19 @@ import (
 	"corp.example/gateway/test/harness"
 )
 
-// typed are the parts of the tutorial that a reader types.
-var typed = regexp.MustCompile("(?s)```sh\n(.*?)```")
-
 func TestEveryLineOfTheTutorialDoesWhatItSays(t *testing.T) {
 	needClients(t)
 	t.Parallel()
-	page, err := os.ReadFile("../../docs/tutorial.md")
-	if err != nil {
-		t.Fatal(err)
+	script := "set -e -m\n"
+	for _, section := range harness.Page(t, "docs/tutorial.md") {
+		script += section.Shell
 	}
 	// As a reader types it, in a folder of its own: with the program built already, and on ports that are free.
-	text := string(page)
 	for _, address := range []string{"127.0.0.1:9901", "127.0.0.1:8443", "127.0.0.1:9090"} {
-		text = strings.ReplaceAll(text, address, harness.FreeAddress(t))
+		script = strings.ReplaceAll(script, address, harness.FreeAddress(t))
 	}
-	admin := regexp.MustCompile(`admin: \{listen: "([^"]+)"`).FindStringSubmatch(text)
-	text = strings.ReplaceAll(text, "gateway health;", "gateway health --url http://"+admin[1]+"/readyz;")
-	script := "set -e -m\n"
-	for _, part := range typed.FindAllStringSubmatch(text, -1) {
-		script += part[1]
-	}
+	admin := regexp.MustCompile(`admin: \{listen: "([^"]+)"`).FindStringSubmatch(script)
+	script = strings.ReplaceAll(script, "gateway health;", "gateway health --url http://"+admin[1]+"/readyz;")
 	script = strings.Replace(script, "make build\n", "", 1)
 	dir := t.TempDir()
 	if err := os.Symlink(harness.Binary(t), filepath.Join(dir, "gateway")); err != nil {
