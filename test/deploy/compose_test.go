@@ -17,6 +17,7 @@ func TestComposeFileFitsTheFilesItMounts(t *testing.T) {
 			ReadOnly bool     `yaml:"read_only"`
 			CapDrop  []string `yaml:"cap_drop"`
 			Ports    []string
+			Command  []string
 		}
 		Secrets, Volumes map[string]any
 	}
@@ -45,6 +46,10 @@ func TestComposeFileFitsTheFilesItMounts(t *testing.T) {
 		if len(service.CapDrop) != 1 || service.CapDrop[0] != "ALL" {
 			t.Errorf("%s keeps capabilities", name)
 		}
+	}
+	// What evicts by use would evict a token that is seldom used.
+	if redis := compose.Services["redis"].Command; len(redis) == 0 || redis[len(redis)-1] != "volatile-ttl" {
+		t.Errorf("Redis evicts as docs/operating.md says it must not: %q", redis)
 	}
 	if gateway := compose.Services["gateway"]; !gateway.ReadOnly {
 		t.Error("the gateway's root can be written")

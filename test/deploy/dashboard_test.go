@@ -73,6 +73,20 @@ func TestEveryQueryOfTheDashboardReturnsDataOfAGatewayUnderLoad(t *testing.T) {
 	}
 }
 
+// histogram_count knows native histograms only: of the classic ones there would be no data.
+func TestAPrometheusThatAsksForNativeHistogramsGetsThem(t *testing.T) {
+	harness.Need(t, []string{"prometheus"}, nil)
+	t.Parallel()
+	g := harness.Start(t, harness.Options{})
+	load(g)
+	prometheus := startPrometheus(t, g.AdminURL, "--enable-feature=native-histograms")
+	for deadline := time.Now().Add(30 * time.Second); !prometheus.hasData(t, `histogram_count(gateway_request_duration_seconds) > 0`); time.Sleep(100 * time.Millisecond) { // it scrapes twice a second
+		if time.Now().After(deadline) {
+			t.Fatal("no native histogram after 30 s")
+		}
+	}
+}
+
 // load is a bit of everything: reads that the cache serves and does not, writes, refusals, and strangers.
 func load(g *harness.Gateway) {
 	ada, bob := g.JWT("ada"), g.JWT("bob")
@@ -87,8 +101,9 @@ func load(g *harness.Gateway) {
 
 type prometheusServer struct{ url string }
 
-// startPrometheus runs a Prometheus with the rules that scrapes a gateway's admin listener as the job "gateway".
-func startPrometheus(t *testing.T, admin string) prometheusServer {
+// startPrometheus runs a Prometheus with the rules, and with further flags, that scrapes a gateway's admin listener as the job
+// "gateway".
+func startPrometheus(t *testing.T, admin string, flags ...string) prometheusServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,7 +124,7 @@ scrape_configs: [{job_name: gateway, static_configs: [{targets: [%q]}]}]
 		t.Fatal(err)
 	}
 	defer log.Close()
-	command := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+	command := exec.Command("prometheus", append(flags, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)...)
 	command.Stderr = log
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
