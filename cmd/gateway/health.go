@@ -42,7 +42,8 @@ func health(ctx context.Context, url string, stdout io.Writer) error {
 		return fmt.Errorf("--url: %w", err)
 	}
 	// No proxy: one named in the environment is for the way to upstream, and this question is for a neighbour.
-	client := http.Client{Transport: &http.Transport{}}
+	// No connection that is kept: the watchdog asks again and again, and each time with a client of its own.
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	response, err := client.Do(request)
 	if err != nil {
 		return fmt.Errorf("the gateway does not answer: %w (is it running, and is this its admin.listen?)", err)
