@@ -37,15 +37,19 @@ func Polled(server *Process, address string, request []byte, upstream *PolledUps
 	go func() {
 		runtime.LockOSThread()
 		var fault error
-		for fault == nil && !stop.Load() {
+		for open := len(clients); fault == nil && open > 0; {
+			ending := stop.Load() // whoever has asked still gets its answer: a client that leaves is another measurement
 			for _, c := range clients {
 				var came bool
-				if came, fault = c.turn(request); fault != nil {
+				if came, fault = c.turn(request, ending); fault != nil {
 					break
 				}
 				if came {
 					body = c.size
 					answered.Add(1)
+				}
+				if came && ending {
+					open--
 				}
 			}
 			if upstream != nil && fault == nil {
@@ -87,8 +91,8 @@ func pollClient(address string) (*polledClient, error) {
 	return c, raw.Control(func(fd uintptr) { c.fd = int(fd) })
 }
 
-// turn reads an answer where one has begun to come, and sends the next request.
-func (c *polledClient) turn(request []byte) (answered bool, err error) {
+// turn reads an answer where one has begun to come, and sends the next request unless the load is ending.
+func (c *polledClient) turn(request []byte, ending bool) (answered bool, err error) {
 	if c.asked {
 		c.patient = false
 		if _, err := c.reader.Peek(1); errors.Is(err, unix.EAGAIN) {
@@ -99,7 +103,9 @@ func (c *polledClient) turn(request []byte) (answered bool, err error) {
 			return false, err
 		}
 	}
-	answered, c.asked = c.asked, true
+	if answered, c.asked = c.asked, !ending; ending {
+		return answered, nil
+	}
 	for len(request) > 0 {
 		n, err := unix.Write(c.fd, request)
 		if err != nil && err != unix.EAGAIN {

@@ -1,6 +1,9 @@
 package limiter
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The arithmetic of one upstream window. Nothing here reads a clock, takes a lock or waits: every function computes
 // what follows from (now, what was known, what happened), so that whatever keeps the state can share it.
@@ -47,7 +50,7 @@ type window struct {
 	learning bool        // upstream's count is unknown: one at a time
 	foreign  int         // for how many more windows outsiders are expected
 	speaks   bool        // upstream's answers carry counts
-	strays   []time.Time // when each request that was lost lately has surely been counted, if ever
+	strays   []time.Time // when each request that was lost lately has surely been counted, if ever; ascending
 }
 
 // tally is what has been counted in one window.
@@ -186,21 +189,24 @@ func (w *window) unsend(p place) bool {
 // window, in the next, and where windows are short in one after that.
 func (w *window) lose(now time.Time, p place) {
 	w.flying--
-	w.strays = append(after(w.strays, earlier(now, w.end.lo)), p.sent.Add(transit))
+	counted := p.sent.Add(transit)
+	left := after(w.strays, earlier(now, w.end.lo))
+	w.strays = slices.Insert(left, len(left)-len(after(left, counted)), counted)
 }
 
 // straying returns how many lost requests may still be on their way.
 func (w *window) straying(now time.Time) int { return len(after(w.strays, now)) }
 
-// after returns those of all that come after than, in a slice of its own: who only looks at a window advances a copy.
+// after returns those of all, which ascend, that come after than. What is added to them goes to a slice of its own: who only
+// looks at a window advances a copy.
 func after(all []time.Time, than time.Time) []time.Time {
-	var left []time.Time
-	for _, t := range all {
+	first, _ := slices.BinarySearchFunc(all, than, func(t, than time.Time) int {
 		if t.After(than) {
-			left = append(left, t)
+			return 1
 		}
-	}
-	return left
+		return -1
+	})
+	return slices.Clip(all[first:])
 }
 
 // refuse notes a 429: nothing goes before until, and then one at a time. Somebody else must have spent the quota.
