@@ -206,7 +206,9 @@ func (g *gateway) run(ctx context.Context) error {
 	signal.Ignore(syscall.SIGPIPE) // a reader of standard output that leaves is the audit sink's fault to report
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
-	watchers.Go(func() { config.WatchFile(background, g.config.File.Policy.File, time.Second, hangup, g.reloadPolicy) })
+	watchers.Go(func() {
+		config.WatchFile(background, g.config.File.Policy.File, time.Second/2, hangup, g.reloadPolicy)
+	})
 	watchers.Go(func() { g.keepCertificate(background) })
 	watchers.Go(func() { g.announce(background) })
 	watchers.Go(func() { followMemory(background, g.log) })

@@ -44,6 +44,11 @@ func TestWatchFileSeesEveryChangeOnce(t *testing.T) {
 			{"nothing", func() {}, 0},
 			{"a write of another size", func() { write(path, "three", written) }, 1},
 			{"a write of the same size, later", func() { write(path, "seven", written.Add(time.Second)) }, 1},
+			{"a file that takes two looks to write", func() {
+				write(path, "ha", written)
+				time.Sleep(time.Second)
+				write(path, "half and half", written)
+			}, 1},
 			{"a signal", func() { now <- os.Interrupt }, 1},
 			{"a signal after a write, which it takes up", func() { write(path, "eleven", written); now <- os.Interrupt; synctest.Wait() }, 1},
 			{"another file in its place, of the same size and time", func() {
