@@ -62,6 +62,7 @@ func (s *soak) account() {
 	if came := len(s.upstream.writes); came > writesLogged {
 		s.t.Errorf("%d writes came upstream, and %d intents are recorded", came, writesLogged)
 	}
+	s.intents = writesLogged
 	s.t.Logf("%d answers, %d cut off by a kill, %d requests upstream, %d writes; faults: %v", len(s.seen), s.lost, s.upstream.requests.Load(), len(s.upstream.writes), s.faults)
 }
 
@@ -91,7 +92,7 @@ func (s *soak) accountWrite(one seen, intent bool) {
 	}
 }
 
-// footprint is what the first replica, which nobody kills, holds at rest.
+// footprint is what the first replica, which nobody kills, holds.
 type footprint struct {
 	goroutines, descriptors int
 	resident                int64
@@ -103,10 +104,16 @@ func (f footprint) String() string {
 
 var inTotal = regexp.MustCompile(`total (\d+)`)
 
-func (s *soak) footprint() footprint {
+// atRest is the footprint once the clients have left.
+func (s *soak) atRest() footprint {
 	s.t.Helper()
 	patient.CloseIdleConnections()
 	time.Sleep(500 * time.Millisecond) // the server notices closed connections
+	return s.footprint()
+}
+
+func (s *soak) footprint() footprint {
+	s.t.Helper()
 	g := s.replicas[0]
 	response, err := http.Get(g.AdminURL + "/debug/pprof/goroutine?debug=1&gc=1")
 	if err != nil {
