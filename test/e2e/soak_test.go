@@ -49,6 +49,7 @@ type soak struct {
 	down     []atomic.Bool // by replica: it is being killed or not yet ready again
 	minted   atomic.Pointer[mintedToken]
 	markers  atomic.Int64
+	jwts     sync.Map       // by person and minute
 	faults   map[string]int // how often each was switched on
 	loaded   []footprint    // under load, each time that every fault has come and gone
 	intents  int            // in the audit logs
@@ -159,7 +160,7 @@ var excused = []int{429, 502, 503, 504}
 func (s *soak) ask(replica int, who, method, path, body string, want int) string {
 	token := ""
 	if who != "" {
-		token = s.replicas[0].JWT(who)
+		token = s.jwt(who)
 	}
 	status, text := s.send(replica, token, method, path, body)
 	if status != 0 && status != want && !(slices.Contains(excused, status) && want < 300) {
@@ -169,6 +170,17 @@ func (s *soak) ask(replica int, who, method, path, body string, want int) string
 		return ""
 	}
 	return text
+}
+
+// jwt is a person's token of this minute: real clients use one for a while, and what the gateway remembers of each would look like
+// a leak were there one for each request.
+func (s *soak) jwt(who string) string {
+	key := who + time.Now().Format(" 15:04")
+	if token, found := s.jwts.Load(key); found {
+		return token.(string)
+	}
+	token, _ := s.jwts.LoadOrStore(key, s.replicas[0].JWT(who))
+	return token.(string)
 }
 
 // askMinted reads with the minted token in use. Once it is revoked no answer that begins a second later may be a good one.
