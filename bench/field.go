@@ -103,6 +103,7 @@ func (f *field) startBare(programs programs, dir string, bodies map[string][]byt
 	}
 	f.contenders = append(f.contenders,
 		&contender{name: "net/http handler", server: handler, address: address, request: rig.Request("/small", token)},
+		&contender{name: "net/http handler, JWT", server: handler, address: address, request: rig.Request("/small", f.neighbours.JWT())},
 		&contender{name: "net/http handler, 64 KB", server: handler, address: address, request: rig.Request("/large", token)},
 		&contender{name: "net/http handler, 64 KB gzip", server: handler, address: address, request: rig.Request("/large.gz", token, "Accept-Encoding: gzip")},
 		&contender{name: "ReverseProxy", server: proxy, address: proxyAddress, request: rig.Request(forwarded, token)},

@@ -139,9 +139,9 @@ func (s *sentBody) Read(p []byte) (int, error) {
 	if s.over() {
 		return 0, errRequestOver
 	}
-	s.guard.rest()
+	s.guard.sending(false)
 	n, err := s.source.Read(p)
-	s.guard.watch()
+	s.guard.sending(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {

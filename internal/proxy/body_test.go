@@ -116,7 +116,7 @@ func TestWhatWasReadAheadIsSentWholeAndAgain(t *testing.T) {
 			sends = 2
 		}
 		for range sends {
-			reader, length := b.reader(restingGuard())
+			reader, length := b.reader(hourGuard())
 			got, err := io.ReadAll(reader)
 			if err != nil || string(got) != text || length != int64(len(text)) {
 				t.Errorf("read ahead %s: sent %q of length %d, %v", name, got, length, err)
@@ -133,20 +133,20 @@ func TestAnEmptyBodyIsSentWithoutOne(t *testing.T) {
 	if err := b.readAhead(10); err != nil {
 		t.Fatal(err)
 	}
-	if _, length := b.reader(restingGuard()); length != 0 {
+	if _, length := b.reader(hourGuard()); length != 0 {
 		t.Errorf("length %d, want 0: a chunked empty body is something else", length)
 	}
 }
 
-func restingGuard() *stallGuard {
+func hourGuard() *stallGuard {
 	_, cancel := context.WithCancelCause(context.Background())
-	return &stallGuard{after: time.Hour, cancel: cancel}
+	return watchStalls(time.Hour, cancel)
 }
 
 func TestABodyIsNotReadWhenItsRequestIsOver(t *testing.T) {
 	b := bodyOf("some text")
 	b.recordHash()
-	reader, _ := b.reader(restingGuard())
+	reader, _ := b.reader(hourGuard())
 	if _, err := io.ReadFull(reader, make([]byte, 4)); err != nil {
 		t.Fatal(err)
 	}

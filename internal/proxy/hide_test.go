@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
-	"time"
 
 	"corp.example/gateway/internal/problem"
 )
@@ -63,7 +62,7 @@ func TestAStallIsToldFromACancelledRequest(t *testing.T) {
 	for cause, want := range map[error]problem.Code{errStalled: problem.UpstreamTimeout, nil: problem.UpstreamFailed} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(cause)
-		body := &answerBody{ReadCloser: broken(), ctx: ctx, guard: stallGuard{after: time.Hour, cancel: cancel}}
+		body := &answerBody{ReadCloser: broken(), ctx: ctx, guard: hourGuard(), cancel: cancel}
 		_, err := io.ReadAll(body)
 		if got := problem.From(unanswered(err)).Code; got != want {
 			t.Errorf("cancelled because of %v: %s, want %s", cause, got, want)

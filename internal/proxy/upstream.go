@@ -66,7 +66,6 @@ func NewUpstream(config UpstreamConfig) (*Upstream, error) {
 			MaxIdleConns:           maxIdleUpstream,
 			MaxIdleConnsPerHost:    maxIdleUpstream,
 			IdleConnTimeout:        90 * time.Second,
-			ResponseHeaderTimeout:  config.Timeout,
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableCompression:     true, // answers are asked for unencoded, see headers.go
 			WriteBufferSize:        32 << 10,
@@ -91,7 +90,7 @@ func (u *Upstream) Close() { u.transport.CloseIdleConnections() }
 // byte the path and query that policy judged. Redirects are answers like any other: RoundTrip follows none.
 func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Call, header http.Header, body *requestBody, bearer credential.Bearer) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	guard := &stallGuard{after: u.timeout, cancel: cancel}
+	guard := watchStalls(u.timeout, cancel)
 	out := (&http.Request{
 		Method: method,
 		URL:    &url.URL{Scheme: u.base.Scheme, Host: u.base.Host, Opaque: call.Path, RawQuery: call.RawQuery},
@@ -108,74 +107,84 @@ func (u *Upstream) forward(ctx context.Context, method string, call *catalog.Cal
 	}
 	bearer.Attach(out.Header)
 	resp, err := u.transport.RoundTrip(out)
-	guard.end() // the rest of the body may still be on its way; from here on the answer tells whether upstream is alive
 	if err != nil {
+		guard.end()
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
 		cancel(nil)
 		return nil, err
 	}
-	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: ctx, guard: stallGuard{after: u.timeout, cancel: cancel}}
+	guard.answer() // the rest of the body may still be on its way; from here on the answer tells whether upstream is alive
+	resp.Body = &answerBody{ReadCloser: resp.Body, ctx: ctx, guard: guard, cancel: cancel}
 	return resp, nil
 }
 
 // errStalled ends an exchange in which upstream neither takes nor sends anything for upstream.timeout.
 var errStalled = fmt.Errorf("upstream stopped in the middle: %w", context.DeadlineExceeded)
 
-// stallGuard cancels an exchange when upstream stalls in one direction. It rests while the gateway waits for the client,
-// whose slowness is not upstream's, and until it is first told to watch: while the header is sent, the transport's own
-// time-outs hold.
+// stallGuard cancels an exchange when upstream stalls: while a request is sent and its answer awaited, and then while the
+// answer is read. It rests while the gateway waits for the client, whose slowness is not upstream's.
 type stallGuard struct {
-	after  time.Duration
-	cancel context.CancelCauseFunc
+	after time.Duration
+	timer *time.Timer
 
-	mu    sync.Mutex
-	timer *time.Timer // nil until it is first needed
-	ended bool
+	mu       sync.Mutex
+	answered bool // what is watched is the answer; a body that is still being sent does not count any more
+	ended    bool
 }
 
-func (g *stallGuard) watch() {
+// watchStalls returns a guard that watches the sending.
+func watchStalls(after time.Duration, cancel context.CancelCauseFunc) *stallGuard {
+	return &stallGuard{after: after, timer: time.AfterFunc(after, func() { cancel(errStalled) })}
+}
+
+// sending has the guard watch, or rest, until there is an answer.
+func (g *stallGuard) sending(watch bool) { g.set(false, watch) }
+
+// reading has the guard watch, or rest, once there is an answer.
+func (g *stallGuard) reading(watch bool) { g.set(true, watch) }
+
+func (g *stallGuard) set(answered, watch bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.ended:
-	case g.timer == nil:
-		g.timer = time.AfterFunc(g.after, func() { g.cancel(errStalled) })
-	default:
+	case g.ended || g.answered != answered:
+	case watch:
 		g.timer.Reset(g.after)
-	}
-}
-
-func (g *stallGuard) rest() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.timer != nil {
+	default:
 		g.timer.Stop()
 	}
 }
 
-// end lays the guard to rest for good, whoever still calls watch.
+// answer has the guard rest until the answer is read.
+func (g *stallGuard) answer() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.answered = true
+	g.timer.Stop()
+}
+
+// end lays the guard to rest for good.
 func (g *stallGuard) end() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.ended = true
-	if g.timer != nil {
-		g.timer.Stop()
-	}
+	g.timer.Stop()
 }
 
 // answerBody is upstream's body under guard.
 type answerBody struct {
 	io.ReadCloser
-	ctx   context.Context // of the exchange: its cause says why a body broke off
-	guard stallGuard
+	ctx    context.Context // of the exchange: its cause says why a body broke off
+	guard  *stallGuard
+	cancel context.CancelCauseFunc
 }
 
 func (b *answerBody) Read(p []byte) (int, error) {
-	b.guard.watch()
+	b.guard.reading(true)
 	n, err := b.ReadCloser.Read(p)
-	b.guard.rest()
+	b.guard.reading(false)
 	if err != nil && err != io.EOF {
 		if cause := context.Cause(b.ctx); cause != nil {
 			err = cause
@@ -187,7 +196,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 func (b *answerBody) Close() error {
 	b.guard.end()
 	err := b.ReadCloser.Close()
-	b.guard.cancel(nil)
+	b.cancel(nil)
 	return err
 }
 
