@@ -23,6 +23,9 @@ const (
 	toNobody = "[{stdout: true, required: true}]"
 )
 
+// changes is how often the two change within a round, so that what else the machine does falls on both.
+const changes = 8
+
 // cachedRead measures what the log costs a cached read in two ways: the file's part as a ratio of processor time between
 // two gateways, and all of it as the share of the samples of a CPU profile.
 func cachedRead(args []string, out io.Writer) error {
@@ -44,7 +47,7 @@ func cachedRead(args []string, out io.Writer) error {
 			return err
 		}
 		defer neighbours.Close()
-		requests := [][]byte{rig.Request(path, neighbours.JWT())}
+		request := rig.Request(path, neighbours.JWT())
 		var gateways []*rig.Gateway
 		for i, sinks := range []string{toFiles, toNobody} {
 			g, err := neighbours.Gateway(*binary, filepath.Join(dir, strconv.Itoa(i)), rig.Options{Audit: sinks})
@@ -58,12 +61,18 @@ func cachedRead(args []string, out io.Writer) error {
 		}
 		micros := make([][]float64, len(gateways))
 		for range *rounds {
-			for i, g := range gateways {
-				cost, err := rig.Closed(g.Process, g.Address, requests, *turn)
-				if err != nil {
-					return err
+			spent := make([]rig.Cost, len(gateways))
+			for range changes {
+				for i, g := range gateways {
+					cost, err := rig.Polled(g.Process, g.Address, request, nil, *turn/changes)
+					if err != nil {
+						return err
+					}
+					spent[i].Add(cost)
 				}
-				micros[i] = append(micros[i], float64(cost.CPU.Nanoseconds())/1000/float64(cost.Requests))
+			}
+			for i := range spent {
+				micros[i] = append(micros[i], float64(spent[i].PerRequest().Nanoseconds())/1000)
 			}
 		}
 		var ratios []float64
@@ -72,7 +81,7 @@ func cachedRead(args []string, out io.Writer) error {
 		}
 		fmt.Fprintf(out, "Processor time of a cached read, median of rounds (range): %s µs to files, %s µs to /dev/null, files / /dev/null %s.\n",
 			spread(micros[0], "%.1f"), spread(micros[1], "%.1f"), spread(ratios, "%.3f"))
-		return profiled(out, gateways[0], requests, filepath.Join(dir, "cpu.pprof"))
+		return profiled(out, gateways[0], request, filepath.Join(dir, "cpu.pprof"))
 	})
 }
 
@@ -86,13 +95,13 @@ func spread(values []float64, format string) string {
 var accounted = regexp.MustCompile(`accounting for .*, *([0-9.]+)% of`)
 
 // profiled prints the log's share of all processor time under load. What its garbage costs is not in it.
-func profiled(out io.Writer, g *rig.Gateway, requests [][]byte, path string) error {
+func profiled(out io.Writer, g *rig.Gateway, request []byte, path string) error {
 	const length = 10 * time.Second
 	fetched := make(chan error, 1)
 	go func() {
 		fetched <- fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", g.Admin, length.Seconds()), path)
 	}()
-	if _, err := rig.Closed(g.Process, g.Address, requests, length+time.Second); err != nil {
+	if _, err := rig.Polled(g.Process, g.Address, request, nil, length+time.Second); err != nil {
 		return err
 	}
 	if err := <-fetched; err != nil {

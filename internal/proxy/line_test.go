@@ -48,7 +48,6 @@ type options struct {
 	rows        []catalog.Row       // further operations, or changes of the embedded ones
 	tracer      trace.Tracer        // nil: nothing is traced
 	minted      bool                // as in earnest: a minted token, upstream behind a socket, an audit file
-	sink        *audit.Sink         // nil: that file, or memory
 	said        io.Writer           // takes the process log as operators see it; nil: nobody does
 }
 
@@ -88,9 +87,6 @@ func newLine(t testing.TB, o options) *line {
 	sink := audit.Sink{Shipper: audit.Stdout(&l.audit), Required: true}
 	if o.minted {
 		sink = audit.Sink{File: &audit.FileConfig{Dir: t.TempDir()}, Required: true}
-	}
-	if o.sink != nil {
-		sink = *o.sink
 	}
 	l.log, err = audit.Open(audit.Config{Sinks: []audit.Sink{sink}})
 	must(err)
