@@ -187,7 +187,7 @@ func (c *contender) profile(folder string, upstream *rig.PolledUpstream) error {
 	}
 	fetched := make(chan error, 1)
 	go func() {
-		fetched <- fetch("http://"+c.admin+"/debug/pprof/profile?seconds=5", filepath.Join(folder, fileName(c.name)+".pprof"))
+		fetched <- rig.Fetch("http://"+c.admin+"/debug/pprof/profile?seconds=5", filepath.Join(folder, fileName(c.name)+".pprof"))
 	}()
 	cost, err := rig.Polled(c.server, c.address, c.request, upstream, 6*time.Second)
 	if err != nil {
@@ -195,22 +195,6 @@ func (c *contender) profile(folder string, upstream *rig.PolledUpstream) error {
 	}
 	fmt.Fprintf(os.Stderr, "profiled %s: %d requests, %.1f s of CPU in %.1f s\n", c.name, cost.Requests, cost.CPU.Seconds(), cost.Elapsed.Seconds())
 	return <-fetched
-}
-
-func fetch(url, path string) error {
-	answer, err := http.Get(url)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	data, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return os.WriteFile(path, data, 0o644)
 }
 
 func fileName(name string) string {

@@ -4,8 +4,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -99,7 +97,7 @@ func profiled(out io.Writer, g *rig.Gateway, request []byte, path string) error 
 	const length = 10 * time.Second
 	fetched := make(chan error, 1)
 	go func() {
-		fetched <- fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", g.Admin, length.Seconds()), path)
+		fetched <- rig.Fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", g.Admin, length.Seconds()), path)
 	}()
 	if _, err := rig.Polled(g.Process, g.Address, request, nil, length+time.Second); err != nil {
 		return err
@@ -124,17 +122,4 @@ func profiled(out io.Writer, g *rig.Gateway, request []byte, path string) error 
 		fmt.Fprintf(out, "%s: %s %% of the processor time\n", part.name, share[1])
 	}
 	return nil
-}
-
-func fetch(url, path string) error {
-	answer, err := http.Get(url)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	data, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, data, 0o600)
 }

@@ -3,6 +3,8 @@ package rig
 import (
 	"cmp"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -154,4 +156,21 @@ func PolicyOfOne(grants int) string {
 		fmt.Fprintf(&b, "      - {projects: [%s], scopes: [\"*\"], permissions: [\"*\"]}\n", Ref(grants-1-i))
 	}
 	return b.String()
+}
+
+// Fetch writes what url answers to a file, whose folder it makes.
+func Fetch(url, path string) error {
+	answer, err := http.Get(url)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	data, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, data, 0o600)
 }

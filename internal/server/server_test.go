@@ -23,7 +23,12 @@ import (
 
 func dialHTTP(t *testing.T, s *httptest.Server) net.Conn {
 	t.Helper()
-	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	return dial(t, s.Listener.Addr().String())
+}
+
+func dial(t testing.TB, address string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

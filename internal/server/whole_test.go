@@ -145,12 +145,7 @@ func TestAnAnswerIsTheSameWhetherItIsWrittenWholeOrByNetHTTP(t *testing.T) {
 // the header was written, without what is another in each answer.
 func exchanges(t *testing.T, address, request string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn := dial(t, address)
 	reader, method, _ := bufio.NewReader(conn), request[:strings.Index(request, " ")], 0
 	var said strings.Builder
 	for range 3 {
@@ -199,12 +194,7 @@ func TestAWholeAnswerIsOneWrite(t *testing.T) {
 // What is dropped is one empty answer, never the refusal of what comes next.
 func TestARequestAfterAWholeAnswerIsAnswered(t *testing.T) {
 	address, _ := serveWhole(t, say(200, "first"))
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn := dial(t, address)
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	reader := bufio.NewReader(conn)
 	for _, want := range []int{http.StatusOK, http.StatusBadRequest} {
@@ -224,12 +214,7 @@ func TestAPanicBehindAWholeAnswerEndsTheConnection(t *testing.T) {
 		say(200, "whole")(w, r)
 		panic("behind it")
 	}))
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn := dial(t, address)
 	io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 	if all, err := io.ReadAll(conn); err != nil || bytes.Count(all, []byte("HTTP/1.1 ")) != 1 || !bytes.HasSuffix(all, []byte("whole")) {
 		t.Errorf("read %q, %v; want one answer and the end", all, err)
@@ -272,12 +257,8 @@ func TestOnlyAnEmptyAnswerIsDropped(t *testing.T) {
 
 func BenchmarkWholeAnswer(b *testing.B) {
 	address, _ := serveWhole(b, say(200, strings.Repeat("x", 2<<10), "X-One", "1", "X-Two", "2", "X-Three", "3", "X-Four", "4", "X-Five", "5"))
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
+	conn := dial(b, address)
+	conn.SetDeadline(time.Time{})
 	reader := bufio.NewReader(conn)
 	b.ReportAllocs()
 	for b.Loop() {
