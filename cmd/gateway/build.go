@@ -196,7 +196,6 @@ func (g *gateway) listen(public http.Handler, trusted clientaddr.Trusted, regist
 
 // run answers until ctx ends, then drains and closes everything.
 func (g *gateway) run(ctx context.Context) error {
-	defer raiseHeap()()
 	background, stop := context.WithCancel(ctx)
 	var watchers sync.WaitGroup
 	watchers.Go(func() { g.identity.Warm(background) })

@@ -17,9 +17,10 @@ const memoryShare = 0.9
 
 // followMemory has the Go runtime keep below the memory limit of the container (the control group), also when that is
 // changed under the running process, until ctx ends. GOMEMLIMIT in the environment wins. The processors need nothing of
-// the kind: the runtime sets GOMAXPROCS by itself.
+// the kind: the runtime sets GOMAXPROCS by itself. Meanwhile there is a floor under the heap.
 func followMemory(ctx context.Context, log *slog.Logger) {
 	var before int64
+	var floor []byte
 	failed := false
 	repeat(ctx, time.Minute, func() {
 		limit, err := memlimit.Set(memlimit.WithRatio(memoryShare))
@@ -35,7 +36,9 @@ func followMemory(ctx context.Context, log *slog.Logger) {
 			}
 		}
 		failed = err != nil
+		floor = raise(floor, debug.SetMemoryLimit(-1)) // which only reads it
 	})
+	runtime.KeepAlive(floor)
 }
 
 // heapFloor is memory that the collector counts and nobody uses. It runs when the heap has doubled: without the floor, for a
@@ -46,11 +49,13 @@ const heapFloor = 32 << 20
 // roomy is the least memory limit under which there is a floor: where memory is scarce it is better spent.
 const roomy = 512 << 20
 
-// raiseHeap puts the floor under the heap, for as long as the function it returns has not been called.
-func raiseHeap() (release func()) {
-	if debug.SetMemoryLimit(-1) < roomy {
-		return func() {}
+// raise returns the floor that the heap is to have under a memory limit, given the one it has.
+func raise(floor []byte, limit int64) []byte {
+	switch {
+	case limit < roomy:
+		return nil
+	case floor == nil:
+		return make([]byte, heapFloor)
 	}
-	floor := make([]byte, heapFloor)
-	return func() { runtime.KeepAlive(floor) }
+	return floor
 }

@@ -18,7 +18,7 @@ var journalScript string
 
 // keyPrefix begins every key. Its number is that of the rules: replicas that would compute differently from the same
 // entries must not share them, and take each other for outsiders instead.
-const keyPrefix = "gateway:limiter:2:"
+const keyPrefix = "gateway:limiter:3:"
 
 // journal is where replicas tell each other what happens, in Redis.
 type journal struct {
