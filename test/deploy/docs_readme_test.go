@@ -22,8 +22,8 @@ func typeRunIt(t *testing.T, section harness.Section) {
 	for name, content := range map[string]string{"tls.crt": certificate, "tls.key": key, "supabase-pat": harness.UpstreamToken, "client-secret": harness.ClientSecret} {
 		write(t, filepath.Join(folder, name), content)
 	}
-	admin := freeAddress(t)
-	config := strings.ReplaceAll(read(t, filepath.Join(folder, "gateway.yaml")), `":8443"`, `"`+freeAddress(t)+`"`)
+	admin := harness.FreeAddress(t)
+	config := strings.ReplaceAll(read(t, filepath.Join(folder, "gateway.yaml")), `":8443"`, `"`+harness.FreeAddress(t)+`"`)
 	write(t, filepath.Join(folder, "gateway.yaml"), config+"admin: {listen: \""+admin+"\"}\n")
 
 	// The service stays in the foreground, where another terminal is opened.

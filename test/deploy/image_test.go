@@ -2,7 +2,6 @@ package deploy_test
 
 import (
 	"debug/elf"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,16 +53,6 @@ func TestImageIsOneStaticBinaryForBothArchitectures(t *testing.T) {
 func goArchitecture(t *testing.T) string {
 	t.Helper()
 	return strings.TrimSpace(goCommand(t, "env", "GOARCH"))
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }
 
 func TestDockerfileKeepsItsPromises(t *testing.T) {

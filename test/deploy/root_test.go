@@ -45,7 +45,7 @@ func rootByHand(t *testing.T) *root {
 // configure writes what an operator mounts.
 func (r *root) configure(t *testing.T) {
 	t.Helper()
-	r.admin = freeAddress(t)
+	r.admin = harness.FreeAddress(t)
 	r.write(t, "run/secrets/token", harness.UpstreamToken)
 	r.write(t, "etc/gateway/policy.yaml", "teams: []\n")
 	r.write(t, "etc/gateway/gateway.yaml", fmt.Sprintf(`server: {listen: "127.0.0.1:0", public_url: "http://127.0.0.1:8443", drain_delay: 0s}

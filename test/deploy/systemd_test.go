@@ -31,7 +31,7 @@ type unit struct {
 // newUnit is not started yet.
 func newUnit(t *testing.T) *unit {
 	t.Helper()
-	u := &unit{dir: t.TempDir(), listen: freeAddress(t), admin: freeAddress(t)}
+	u := &unit{dir: t.TempDir(), listen: harness.FreeAddress(t), admin: harness.FreeAddress(t)}
 	u.write(t, "token", harness.UpstreamToken)
 	u.write(t, "policy.yaml", "teams: []\n")
 	u.write(t, "gateway.yaml", fmt.Sprintf(`server: {listen: %q, public_url: "http://127.0.0.1:8443", drain_delay: 0s}
