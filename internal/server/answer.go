@@ -28,14 +28,14 @@ type answerWriter struct {
 	gathered net.Buffers // pieces, as they are written
 }
 
-// answers are the answerWriters of one server, which are used again: a map that has grown once holds every answer's header.
+// answers are the answerWriters of one server, which are used again: their maps hold the fifteen fields or so of every answer.
 type answers struct {
 	unused sync.Pool
 	date   dateField
 }
 
 func newAnswers() *answers {
-	return &answers{unused: sync.Pool{New: func() any { return &answerWriter{header: make(http.Header, 32)} }}}
+	return &answers{unused: sync.Pool{New: func() any { return &answerWriter{header: make(http.Header, 24)} }}}
 }
 
 // writer returns the ResponseWriter of one answer. takeIdle is how long an HTTP/2 client may take nothing.
