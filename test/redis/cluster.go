@@ -73,17 +73,34 @@ func (c *Cluster) Master(key string) *Server {
 	return nil
 }
 
-// HandOver makes another node take the writes of a key; the one before stays, as its replica.
+// handOverWait is how long Redis tries to hand over before it gives up, 5 s (CLUSTER_MF_TIMEOUT), and a little.
+const handOverWait = 6 * time.Second
+
+// HandOver makes another node take the writes of a key; the one before stays, as its replica. Redis is asked again where it
+// has given up, as it may on a busy machine.
 func (c *Cluster) HandOver(key string) {
 	c.t.Helper()
 	before := c.Master(key)
+	var asked time.Time
+	await(c.t, "another node takes the writes of "+key, func() bool {
+		if time.Since(asked) > handOverWait {
+			asked = time.Now()
+			c.askReplicas(before)
+		}
+		master := c.Master(key)
+		return master != nil && master != before
+	})
+}
+
+// askReplicas asks the replicas of a master to take over from it.
+func (c *Cluster) askReplicas(master *Server) {
+	c.t.Helper()
 	for _, node := range c.nodes {
 		if replicates := node.client.Info(context.Background(), "replication").Val(); strings.Contains(replicates, "role:slave") &&
-			strings.Contains(replicates, "master_port:"+before.port()+"\r") {
+			strings.Contains(replicates, "master_port:"+master.port()+"\r") {
 			c.check(node.client.ClusterFailover(context.Background()).Err())
 		}
 	}
-	await(c.t, "another node takes the writes of "+key, func() bool { master := c.Master(key); return master != nil && master != before })
 }
 
 // FailOver kills the node that takes writes of a key, and waits until another does.
