@@ -30,9 +30,33 @@ type metrics struct {
 
 	lastAnswer atomic.Pointer[LastAnswer]
 
-	mu       sync.RWMutex
-	answered map[answerLabels]*answerCounters     // no sync.Map: it would allocate each key that is looked up
-	upstream map[upstreamLabels]*upstreamCounters // of what was sent upstream
+	answered series[answerLabels, answerCounters]
+	upstream series[upstreamLabels, upstreamCounters] // of what was sent upstream
+}
+
+// series are the counters of each combination of labels that has come up. No sync.Map: it would allocate each key that is
+// looked up.
+type series[L comparable, C any] struct {
+	mu sync.RWMutex
+	of map[L]*C
+}
+
+// find returns the counters of labels, nil where they have not come up.
+func (s *series[L, C]) find(labels L) *C {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.of[labels]
+}
+
+// keep remembers the counters of labels, and returns them.
+func (s *series[L, C]) keep(labels L, counters *C) *C {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.of == nil {
+		s.of = map[L]*C{}
+	}
+	s.of[labels] = counters
+	return counters
 }
 
 // upstreamLabels are the labels of an exchange with upstream.
@@ -76,8 +100,6 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 		return h
 	}
 	m := &metrics{
-		answered:         map[answerLabels]*answerCounters{},
-		upstream:         map[upstreamLabels]*upstreamCounters{},
 		requests:         counter("gateway_requests_total", "Requests answered.", "operation", "team", "outcome", "code"),
 		duration:         histogram("gateway_request_duration_seconds", "Time from a request's header to the end of its answer.", "operation"),
 		queueWait:        histogram("gateway_queue_wait_seconds", "Time a request waited for a slot of upstream's quota, whether or not it came.", "class"),
@@ -93,14 +115,9 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 
 // count counts a finished request. trace is the one its duration points at as an exemplar, "" for none.
 func (m *metrics) count(labels answerLabels, took time.Duration, trace string) {
-	m.mu.RLock()
-	counters := m.answered[labels]
-	m.mu.RUnlock()
+	counters := m.answered.find(labels)
 	if counters == nil {
-		counters = m.resolve(labels)
-		m.mu.Lock()
-		m.answered[labels] = counters
-		m.mu.Unlock()
+		counters = m.answered.keep(labels, m.resolve(labels))
 	}
 	counters.requests.Inc()
 	var exemplar prometheus.Labels
@@ -133,14 +150,9 @@ func (m *metrics) resolve(labels answerLabels) *answerCounters {
 // upstreamAnswered counts one exchange with upstream; status 0 means that no answer came.
 func (m *metrics) upstreamAnswered(op *catalog.Operation, status int, took time.Duration) {
 	labels := upstreamLabels{op.ID, status}
-	m.mu.RLock()
-	counters := m.upstream[labels]
-	m.mu.RUnlock()
+	counters := m.upstream.find(labels)
 	if counters == nil {
-		counters = &upstreamCounters{m.upstreamRequests.WithLabelValues(op.ID, strconv.Itoa(status)), m.upstreamDuration.WithLabelValues(op.ID)}
-		m.mu.Lock()
-		m.upstream[labels] = counters
-		m.mu.Unlock()
+		counters = m.upstream.keep(labels, &upstreamCounters{m.upstreamRequests.WithLabelValues(op.ID, strconv.Itoa(status)), m.upstreamDuration.WithLabelValues(op.ID)})
 	}
 	counters.requests.Inc()
 	counters.duration.Observe(took.Seconds())
