@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"net/http"
 )
 
@@ -10,6 +11,13 @@ func (s *Service) UseTransport(issuer string, next http.RoundTripper) {
 	transport := client.Transport.(bounded) // what bounds the answers stays
 	transport.next = next
 	client.Transport = transport
+}
+
+// AskLate asks an issuer for its keys as one does who looked for them before they were there.
+func (s *Service) AskLate(ctx context.Context, issuer string) error {
+	iss := s.byName[issuer]
+	_, err := iss.refresh(ctx, nil, &iss.signIns)
+	return err
 }
 
 // Remembered counts the credentials that would be recognised without a look at anything.

@@ -118,24 +118,35 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 func (i *issuer) known(ctx context.Context) (*ring, error) {
 	r := i.ring.Load()
 	if r == nil {
-		return i.refresh(ctx, &i.signIns) // nothing to flood yet: until it answers the backoff decides
+		return i.refresh(ctx, nil, &i.signIns) // nothing to flood yet: until it answers the backoff decides
 	}
 	if time.Since(r.read) > ringAge {
 		// Nobody waits for this one: the old keys serve until the new ones are there.
-		i.flight.DoChan(i.bearers.name, func() (any, error) { return nil, i.read(&i.bearers) })
+		i.newer(r, &i.bearers)
 	}
 	return r, nil
 }
 
-// refresh asks the issuer again where reads allows it, and returns the newest that is known. The error says that the
-// issuer does not answer; what is known may still come with it.
-func (i *issuer) refresh(ctx context.Context, reads *reads) (*ring, error) {
+// refresh asks the issuer again where reads allows it and nothing newer than seen is known yet, and returns the newest
+// that is known. The error says that the issuer does not answer; what is known may still come with it.
+func (i *issuer) refresh(ctx context.Context, seen *ring, reads *reads) (*ring, error) {
 	select {
 	case <-ctx.Done():
 		return i.ring.Load(), ctx.Err()
-	case done := <-i.flight.DoChan(reads.name, func() (any, error) { return nil, i.read(reads) }):
+	case done := <-i.newer(seen, reads):
 		return i.ring.Load(), done.Err
 	}
+}
+
+// newer is one read for all who have seen the same ring, however late they come: who looked before it ended and asks
+// after finds that it has ended.
+func (i *issuer) newer(seen *ring, reads *reads) <-chan singleflight.Result {
+	return i.flight.DoChan(fmt.Sprintf("%s %p", reads.name, seen), func() (any, error) {
+		if i.ring.Load() != seen {
+			return nil, nil
+		}
+		return nil, i.read(reads)
+	})
 }
 
 // read is the one place that talks to discovery and key set. It does not end with the request that caused it, since

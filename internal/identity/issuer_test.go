@@ -151,6 +151,12 @@ func TestManyFirstTokensAskTheIssuerOnce(t *testing.T) {
 	if got := s.corp.Requests(idp.KeySet); got != 1 {
 		t.Errorf("32 first tokens read the key set %d times, want once", got)
 	}
+	if err := s.AskLate(t.Context(), "corp"); err != nil {
+		t.Error(err)
+	}
+	if got := s.corp.Requests(idp.KeySet); got != 1 {
+		t.Errorf("with a late one the key set was read %d times, want once", got)
+	}
 }
 
 // What a broken or hostile issuer answers is an outage, in one short line.

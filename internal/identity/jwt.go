@@ -43,7 +43,7 @@ func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error
 		return k.payload, nil
 	}
 	// Its key may have been rotated in since. The issuer is asked as often as reads allows, whatever arrives here.
-	newer, refreshErr := k.issuer.refresh(ctx, k.reads)
+	newer, refreshErr := k.issuer.refresh(ctx, known, k.reads)
 	if newer != known {
 		k.payload, err = verify(newer.keys, signed)
 	}
