@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -135,16 +136,8 @@ func auditFormat(command *cobra.Command) func(io.Writer) (func(audit.Line) error
 				return err
 			}, nil
 		case "table":
-			titled := false
-			return func(l audit.Line) error {
-				if !titled {
-					titled = true
-					if err := printRow(out, "TIME", "WHO", "TEAM", "OPERATION", "TARGET", "RESULT"); err != nil {
-						return err
-					}
-				}
-				return printRecord(out, &l.Record)
-			}, nil
+			rows := table{out: out, widths: [5]int{23, 28, 14, 34, 20}}
+			return func(l audit.Line) error { return rows.print(&l.Record) }, nil
 		}
 		return nil, fmt.Errorf("--format %q: want table or json", *format)
 	}
@@ -176,7 +169,11 @@ func auditSearch(open openSource) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return errors.Join(printAll(source.Lines(command.Context(), f), show), out.Flush())
+		found, err := printAll(source.Lines(command.Context(), f), show)
+		if found == 0 && err == nil {
+			command.PrintErrln("no record matches")
+		}
+		return errors.Join(err, out.Flush())
 	}
 	return command
 }
@@ -206,46 +203,73 @@ func auditTail(open openSource) *cobra.Command {
 			return err
 		}
 		f.Last = *last
+		lines := source.Lines
 		switch {
 		case *follow:
-			return printAll(source.Follow(command.Context(), f), show)
+			lines = source.Follow
 		case *last == 0:
 			return nil
 		}
-		return printAll(source.Lines(command.Context(), f), show)
+		_, err = printAll(lines(command.Context(), f), show)
+		return err
 	}
 	return command
 }
 
-func printAll(lines iter.Seq2[audit.Line, error], show func(audit.Line) error) error {
+// printAll returns how many there were.
+func printAll(lines iter.Seq2[audit.Line, error], show func(audit.Line) error) (n int, err error) {
 	for l, err := range lines {
 		if err != nil {
-			return err
+			return n, err
 		}
 		if err := show(l); err != nil {
-			return fmt.Errorf("printing records: %w", err)
+			return n, fmt.Errorf("printing records: %w", err)
 		}
+		n++
 	}
-	return nil
+	return n, nil
 }
 
-// printRow prints columns of fixed widths: a table that streams cannot wait to see its widest cell.
-func printRow(out io.Writer, at, who, team, operation, target, result string) error {
-	_, err := fmt.Fprintf(out, "%-23s  %-28s  %-14s  %-34s  %-20s  %s\n", at, who, team, operation, target, result)
+// table prints records in columns. It streams, so that it cannot wait to see the widest cell: a column grows with the first
+// that does not fit, and stays so.
+type table struct {
+	out    io.Writer
+	titled bool
+	widths [5]int // of all columns but the last
+}
+
+func (t *table) print(r *audit.Record) error {
+	cells := [...]string{harmless(actor(r)), harmless(r.Team), harmless(firstOf(r.Operation, r.Method+" "+r.Path)),
+		harmless(firstOf(r.Target.Project, r.Target.Organization, r.Target.Kind)), harmless(result(r))}
+	if r.Phase == audit.Note {
+		cells = [...]string{"(the log)", "", r.Event, "", harmless(r.Detail)}
+	}
+	at := r.Time.UTC().Format("2006-01-02 15:04:05.000")
+	for i, cell := range cells[:4] {
+		t.widths[i+1] = max(t.widths[i+1], utf8.RuneCountInString(cell))
+	}
+	if !t.titled {
+		t.titled = true
+		if err := t.row("TIME", "ACTOR", "TEAM", "OPERATION", "TARGET", "RESULT"); err != nil {
+			return err
+		}
+	}
+	return t.row(at, cells[0], cells[1], cells[2], cells[3], cells[4])
+}
+
+func (t *table) row(at, actor, team, operation, target, result string) error {
+	w := t.widths
+	_, err := fmt.Fprintf(t.out, "%-*s  %-*s  %-*s  %-*s  %-*s  %s\n", w[0], at, w[1], actor, w[2], team, w[3], operation, w[4], target, result)
 	return err
 }
 
-func printRecord(out io.Writer, r *audit.Record) error {
-	at := r.Time.UTC().Format("2006-01-02 15:04:05.000")
-	if r.Phase == audit.Note {
-		return printRow(out, at, "(the log)", "", r.Event, "", harmless(r.Detail))
-	}
+// actor is who made a call, and with which token.
+func actor(r *audit.Record) string {
 	who := firstOf(r.Caller.Email, r.Caller.Subject, r.Client.IP.String())
 	if r.Caller.Token != "" {
 		who += " by " + r.Caller.Token
 	}
-	return printRow(out, at, harmless(who), harmless(r.Team), harmless(firstOf(r.Operation, r.Method+" "+r.Path)),
-		harmless(firstOf(r.Target.Project, r.Target.Organization, r.Target.Kind)), harmless(result(r)))
+	return who
 }
 
 // result says in a few words how a call ended.
@@ -262,14 +286,17 @@ func result(r *audit.Record) string {
 	if r.Cache != "" {
 		words = append(words, "cache "+r.Cache)
 	}
-	if r.Queue > 0 {
-		words = append(words, "queued "+r.Queue.Round(time.Millisecond).String())
+	if r.Queue >= tenth {
+		words = append(words, "queued "+r.Queue.Round(tenth).String())
 	}
 	if r.Upstream.Status != 0 {
-		words = append(words, fmt.Sprintf("upstream %d in %v", r.Upstream.Status, r.Upstream.Duration.Round(time.Millisecond)))
+		words = append(words, fmt.Sprintf("upstream %d in %v", r.Upstream.Status, r.Upstream.Duration.Round(tenth)))
 	}
 	return strings.Join(words, ", ")
 }
+
+// tenth of a millisecond is as exactly as a person wants to know.
+const tenth = 100 * time.Microsecond
 
 func firstOf(words ...string) string {
 	for _, w := range words {
@@ -326,10 +353,14 @@ change them too: keep a copy of NAME.pub elsewhere and name it.`,
 
 func printReport(out io.Writer, r *audit.Report) {
 	const layout = "2006-01-02 15:04:05"
-	fmt.Fprintf(out, "chain %s: %d lines in %d files, %d checkpoints\n", r.Chain, r.Lines, r.Files, r.Checkpoints)
+	fmt.Fprintf(out, "chain %s: %s in %s, %s\n", r.Chain, counted(r.Lines, "line"), counted(r.Files, "file"), counted(r.Checkpoints, "checkpoint"))
 	if r.Fault == nil {
 		fmt.Fprintf(out, "  whole: lines %d to %d, %s to %s UTC\n", r.First, r.Last, r.From.Format(layout), r.To.Format(layout))
-		fmt.Fprintf(out, "  signed up to line %d; the %d lines after it are chained only\n", r.Signed, r.Last-r.Signed)
+		if unsigned := r.Last - r.Signed; unsigned == 0 {
+			fmt.Fprintln(out, "  signed to the end")
+		} else {
+			fmt.Fprintf(out, "  signed up to line %d; what follows, %s, is chained only\n", r.Signed, counted(unsigned, "line"))
+		}
 		fmt.Fprintf(out, "  last line's hash: %s\n", r.Head)
 	} else {
 		fmt.Fprintf(out, "  FAULT %s\n", harmless(r.Fault.Error()))
@@ -340,6 +371,14 @@ func printReport(out io.Writer, r *audit.Report) {
 	for _, warning := range r.Warnings {
 		fmt.Fprintf(out, "  warning: %s\n", harmless(warning))
 	}
+}
+
+// counted says how many things there are.
+func counted[N int | uint64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // harmless makes text from outside safe to print on a terminal: no control characters, and nothing that turns the

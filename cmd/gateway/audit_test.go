@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"corp.example/gateway/internal/audit"
 )
@@ -75,6 +77,46 @@ func TestAuditSearch(t *testing.T) {
 		}
 		if strings.ContainsAny(out, "\x1b\u202e") {
 			t.Errorf("search %q lets a caller's name reach the terminal: %q", c.args, out)
+		}
+	}
+}
+
+func TestAuditSearchSaysThatNothingMatches(t *testing.T) {
+	out, err := auditRun(t, "search", auditLog(t), "--actor", "nobody")
+	if err != nil || out != "no record matches\n" {
+		t.Errorf("printed %q, %v", out, err)
+	}
+}
+
+func TestColumnsStayInLineBehindLongCells(t *testing.T) {
+	var out bytes.Buffer
+	rows := table{out: &out, widths: [5]int{23, 5, 4, 9, 6}}
+	byToken := audit.Record{Caller: audit.Caller{Email: "ada@corp.example", Token: "89960bb8d8b704325c16"}, Team: "payments", Operation: "v1-get-project", Queue: 20 * time.Microsecond,
+		Status: 200, Decision: audit.Decision{Allow: true}, Upstream: audit.Upstream{Status: 200, Duration: 279 * time.Microsecond}}
+	bySession := audit.Record{Caller: audit.Caller{Email: "é@corp.example"}, Team: "web", Operation: "v1-get-project", Status: 200, Decision: audit.Decision{Allow: true}}
+	for _, r := range []audit.Record{byToken, bySession} {
+		if err := rows.print(&r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lines := strings.Split(out.String(), "\n")
+	column := func(line, word string) int { return utf8.RuneCountInString(line[:strings.Index(line, word)]) }
+	want := column(lines[0], "RESULT")
+	if got := []int{column(lines[1], "200, ok, upstream 200 in 300µs"), column(lines[2], "200, ok")}; got[0] != want || got[1] != want {
+		t.Errorf("RESULT begins at %d, its cells at %d:\n%s", want, got, &out)
+	}
+}
+
+func TestVerifyCountsInWords(t *testing.T) {
+	for want, report := range map[string]audit.Report{
+		"chain a: 1 line in 1 file, 1 checkpoint\n  whole: lines 1 to 1, ": {Chain: "a", Lines: 1, Files: 1, Checkpoints: 1, First: 1, Last: 1, Signed: 1},
+		"signed to the end\n": {Last: 7, Signed: 7},
+		"signed up to line 6; what follows, 1 line, is chained only\n": {Last: 7, Signed: 6},
+		"3 lines in 2 files, 2 checkpoints\n":                          {Lines: 3, Files: 2, Checkpoints: 2},
+	} {
+		var out bytes.Buffer
+		if printReport(&out, &report); !strings.Contains(out.String(), want) {
+			t.Errorf("printed\n%swant %q", &out, want)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/problem"
+	"corp.example/gateway/internal/strictyaml"
 )
 
 const (
@@ -31,16 +33,29 @@ const (
 
 // auditQuery is a filter as it stands in an address.
 type auditQuery struct {
-	Since, Until                  string // a date or a time of RFC 3339, UTC
-	Who, Team, Project, Operation string // Who and Team narrow an administrator's view
-	Decision, Status              string
+	Since, Until                    string // a date or a time of RFC 3339, UTC, or a duration back from now
+	Actor, Team, Project, Operation string // Actor and Team narrow an administrator's view
+	Decision, Status                string
+}
+
+// auditParameters are the names that the API's address may have: a filter that is misspelt must not find everything.
+var auditParameters = []string{"since", "until", "actor", "who", "team", "project", "operation", "decision", "status", "limit", "format"}
+
+func onlyAuditParameters(values url.Values) error {
+	for name := range values {
+		if !slices.Contains(auditParameters, name) {
+			return invalidQuery("%.40q is no parameter: there are %s.", name, strings.Join(auditParameters, ", "))
+		}
+	}
+	return nil
 }
 
 func auditQueryOf(values url.Values) auditQuery {
 	get := func(name string) string { return strings.TrimSpace(values.Get(name)) }
 	return auditQuery{
-		Since: get("since"), Until: get("until"), Who: get("who"), Team: get("team"), Project: get("project"), Operation: get("operation"),
+		Since: get("since"), Until: get("until"), Team: get("team"), Project: get("project"), Operation: get("operation"),
 		Decision: get("decision"), Status: get("status"),
+		Actor: cmp.Or(get("actor"), get("who")), // who is its older name, which addresses that people keep may have
 	}
 }
 
@@ -48,7 +63,7 @@ func auditQueryOf(values url.Values) auditQuery {
 func (q auditQuery) Encode() template.URL {
 	values := url.Values{}
 	for name, value := range map[string]string{
-		"since": q.Since, "until": q.Until, "who": q.Who, "team": q.Team, "project": q.Project, "operation": q.Operation,
+		"since": q.Since, "until": q.Until, "actor": q.Actor, "team": q.Team, "project": q.Project, "operation": q.Operation,
 		"decision": q.Decision, "status": q.Status,
 	} {
 		if value != "" {
@@ -60,12 +75,12 @@ func (q auditQuery) Encode() template.URL {
 
 // filter turns a query into what the visitor may see of it: their own requests, for administrators everybody's.
 func (q auditQuery) filter(v *visit) (audit.Filter, error) {
-	f := audit.Filter{Actor: q.Who, Team: q.Team, Project: q.Project, Operation: q.Operation, Decision: q.Decision}
+	f := audit.Filter{Actor: q.Actor, Team: q.Team, Project: q.Project, Operation: q.Operation, Decision: q.Decision}
 	var err error
-	if f.Since, err = moment(q.Since, "since"); err != nil {
+	if f.Since, err = moment(q.Since, "since", v.now); err != nil {
 		return f, err
 	}
-	if f.Until, err = moment(q.Until, "until"); err != nil {
+	if f.Until, err = moment(q.Until, "until", v.now); err != nil {
 		return f, err
 	}
 	if f.Since.IsZero() {
@@ -107,7 +122,8 @@ func restrict(f *audit.Filter, v *visit) error {
 	return nil
 }
 
-func moment(text, name string) (time.Time, error) {
+// moment reads a date, a time, or a duration back from now.
+func moment(text, name string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -116,7 +132,11 @@ func moment(text, name string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	return time.Time{}, invalidQuery("%s: %.40q is no time: write 2026-03-31 or 2026-03-31T14:05:00Z.", name, text)
+	var back strictyaml.Duration
+	if back.UnmarshalText([]byte(text)) == nil {
+		return now.Add(-time.Duration(back)), nil
+	}
+	return time.Time{}, invalidQuery("%s: %.40q is no time: write 24h or 30d, for so long ago, or 2026-03-31 or 2026-03-31T14:05:00Z.", name, text)
 }
 
 func invalidQuery(format string, args ...any) error {
@@ -189,7 +209,7 @@ func (p *Portal) audit(v *visit) error {
 // auditRequest is the page of one request: what was intended and how it ended.
 func (p *Portal) auditRequest(v *visit) error {
 	f := audit.Filter{Request: v.parameter}
-	if at, err := moment(v.r.URL.Query().Get("at"), "at"); err == nil && !at.IsZero() {
+	if at, err := moment(v.r.URL.Query().Get("at"), "at", v.now); err == nil && !at.IsZero() {
 		// Where the link says when it was, not all of the log needs reading. A request waits and works for minutes at most.
 		f.Since, f.Until = at.Add(-time.Hour), at.Add(time.Hour)
 	}
@@ -216,6 +236,9 @@ func (p *Portal) auditRequest(v *visit) error {
 // format=csv are all of them.
 func (p *Portal) apiAudit(v *visit) error {
 	values := v.r.URL.Query()
+	if err := onlyAuditParameters(values); err != nil {
+		return err
+	}
 	switch values.Get("format") {
 	case "jsonl":
 		return p.auditLines(v)

@@ -68,7 +68,7 @@ func TestWhoSeesWhichRequests(t *testing.T) {
 		views := map[string]answer{
 			"page": b.get("/-/audit"), "CSV": b.get("/-/audit.csv"), "lines": b.get("/-/audit.jsonl"),
 			"API":                  s.api(t, http.MethodGet, "/-/api/audit", s.bearer(who), ""),
-			"asking for another's": b.get("/-/audit?who=grace"), "asking for another's by API": s.api(t, http.MethodGet, "/-/api/audit?who=grace&format=jsonl", s.bearer(who), ""),
+			"asking for another's": b.get("/-/audit?actor=grace"), "asking for another's by API": s.api(t, http.MethodGet, "/-/api/audit?actor=grace&format=jsonl", s.bearer(who), ""),
 		}
 		for _, r := range records {
 			may := slices.Contains(want, r.RequestID)
@@ -96,14 +96,17 @@ func TestAuditFilters(t *testing.T) {
 	tomorrow := time.Now().UTC().Add(24 * time.Hour).Format(time.DateOnly)
 	today := time.Now().UTC().Format(time.DateOnly)
 	for query, want := range map[string]string{
-		"who=grace@acme.example":   "grace-read",
-		"who=t0ken&status=403":     "ada-write ada-write", // the intent has the status it was to have
+		"actor=grace@acme.example": "grace-read",
+		"who=grace@acme.example":   "grace-read",          // the older name
+		"actor=t0ken&status=403":   "ada-write ada-write", // the intent has the status it was to have
 		"project=" + billing:       "twin-read",
 		"operation=v1-get-project": "ada-read twin-read",
 		"team=platform":            "grace-read",
 		"decision=deny&team=":      "ada-write ada-write stranger",
 		"status=401":               "stranger",
 		"since=" + tomorrow:        "",
+		"since=1h&team=platform":   "grace-read",
+		"until=1h":                 "",
 		"since=2020-01-01&until=" + today + "&team=platform": "grace-read", // the last day is meant whole
 		"until=2020-01-01": "",
 		"limit=1":          "stranger",
@@ -121,7 +124,7 @@ func TestAuditFilters(t *testing.T) {
 			t.Errorf("%s finds %q, want %q", query, strings.Join(ids, " "), want)
 		}
 	}
-	for _, query := range []string{"since=yesterday", "status=x", "status=7", "decision=maybe", "limit=0", "limit=100000", "format=xml", "since=2026-01-02&until=2026-01-01T00:00:00Z"} {
+	for _, query := range []string{"since=yesterday", "status=x", "status=7", "decision=maybe", "limit=0", "limit=100000", "format=xml", "teem=platform", "since=2026-01-02&until=2026-01-01T00:00:00Z"} {
 		s.api(t, http.MethodGet, "/-/api/audit?"+query, grace, "").wants(t, http.StatusBadRequest, `"code":"bad_request"`)
 	}
 	s.signIn(t, "ada").get("/-/audit?status=x").wants(t, http.StatusBadRequest, "is no status", `role="alert"`)
@@ -130,7 +133,7 @@ func TestAuditFilters(t *testing.T) {
 func TestLinksOfTheAuditPageKeepItsFilter(t *testing.T) {
 	s := newStage(t, withAudit(t))
 	b := s.signIn(t, "grace")
-	page := b.get("/-/audit?who=ada&status=403")
+	page := b.get("/-/audit?actor=ada&status=403")
 	for _, file := range []string{"/-/audit.csv?", "/-/audit.jsonl?"} {
 		_, rest, found := strings.Cut(page.body, `href="`+file)
 		query, _, _ := strings.Cut(rest, `"`)

@@ -65,7 +65,7 @@ func (s snooper) ask(t *testing.T, route portal.Route) {
 	}
 	for _, parameter := range []string{s.token, "grace-read"} {
 		path := strings.Replace(route.Path, portal.ParameterMark, parameter, 1)
-		for _, query := range []url.Values{{}, {"all": {"true"}, "who": {"grace"}, "find": {"grace"}, "team": {"platform"}, "limit": {"1000"}}, {"format": {"csv"}, "who": {s.token}}} {
+		for _, query := range []url.Values{{}, {"all": {"true"}, "find": {"grace"}}, {"actor": {"grace"}, "team": {"platform"}, "limit": {"1000"}}, {"format": {"csv"}, "actor": {s.token}}} {
 			switch {
 			case strings.HasPrefix(path, "/-/api/"):
 				s.clean(t, route, s.stage.api(t, route.Method, path+"?"+query.Encode(), s.bearer, `{"everything": true}`), parameter)
@@ -82,7 +82,7 @@ func (s snooper) ask(t *testing.T, route portal.Route) {
 func (s snooper) clean(t *testing.T, route portal.Route, got answer, parameter string) {
 	t.Helper()
 	text := got.body
-	for _, asked := range append([]string{parameter}, "who="+s.token, "value=\"grace\"", "<option selected>platform") {
+	for _, asked := range append([]string{parameter}, "actor="+s.token, "value=\"grace\"", "<option selected>platform") {
 		text = strings.ReplaceAll(text, asked, "")
 	}
 	for _, trace := range s.traces {
