@@ -32,6 +32,9 @@ func LimitBody(next http.Handler, maxBytes int64, idle time.Duration) http.Handl
 	return limitBody(next, maxBytes, idle)
 }
 
+// TakeWithin is how long a client may take nothing.
+const TakeWithin = takeWithin
+
 // NewHTTPServer is the http.Server of both listeners.
 var NewHTTPServer = newHTTPServer
 

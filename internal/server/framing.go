@@ -160,6 +160,7 @@ type strictConn struct {
 	gather   net.Conn // Conn, or what is inside of it and writes several pieces in one call
 	answered bool     // a whole answer was written past net/http, whose own is to be dropped
 	broken   error    // what writing it failed with
+	taking            // of what is written
 }
 
 func (c *strictConn) strict() *strictConn { return c }

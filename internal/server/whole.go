@@ -50,6 +50,7 @@ func (w *answerWriter) writeWhole(body []byte) (written bool, err error) {
 	}
 	w.whole = true
 	w.direct.answered = true
+	w.direct.expectTaken(time.Now())
 	if len(body) <= onePiece {
 		w.head = append(w.head, body...)
 		_, err = w.direct.Conn.Write(w.head)
@@ -131,6 +132,7 @@ var errAnsweredTwice = errors.New("net/http wrote more than an empty answer afte
 func (c *strictConn) Write(p []byte) (int, error) {
 	switch {
 	case !c.answered:
+		c.expectTaken(time.Now())
 		return c.Conn.Write(p)
 	case c.broken != nil:
 		return 0, c.broken
