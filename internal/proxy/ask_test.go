@@ -266,3 +266,23 @@ func TestAReplacedCredentialCountsAsHealthyAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// Credentials may see different things at the same address.
+func TestWhatOneCredentialWasToldIsNotServedForAnother(t *testing.T) {
+	config := []credential.Config{
+		{Name: "wide", Owner: "bot", Token: secret.Source{Env: "PAT"}},
+		{Name: "narrow", Owner: "bot", Token: secret.Source{Env: "PAT"}, Projects: []string{sandbox.Payments}},
+	}
+	upstream := replies(reply(200, `[{"slug":"seen-by-narrow"}]`), reply(401, `{}`), reply(200, `[{"slug":"seen-by-wide"}]`))
+	inBubble(t, options{upstream: upstream, credentials: config}, func(t *testing.T, l *line) {
+		for range 2 {
+			if a := l.call(t.Context(), "GET", functions, ""); !strings.Contains(a.Body.String(), "seen-by-narrow") {
+				t.Fatalf("answered %d %s", a.Code, a.Body)
+			}
+		}
+		l.call(t.Context(), "GET", source, "") // upstream refuses the narrow one from here on
+		if a := l.call(t.Context(), "GET", functions, ""); !strings.Contains(a.Body.String(), "seen-by-wide") {
+			t.Errorf("answered %d %s, %s", a.Code, a.Body, a.Header()["Cache-Status"])
+		}
+	})
+}
