@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,17 +30,18 @@ func TestWatchFileSeesEveryChangeOnce(t *testing.T) {
 	write(path, "one", written)
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
-		now, changes := make(chan os.Signal, 1), 0
+		now := make(chan os.Signal, 1)
+		var changes atomic.Int64
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			config.WatchFile(ctx, path, time.Second, now, func() { changes++ })
+			config.WatchFile(ctx, path, time.Second, now, func() { changes.Add(1) })
 		}()
 		synctest.Wait()
 		for _, step := range []struct {
 			name string
 			do   func()
-			want int
+			want int64
 		}{
 			{"nothing", func() {}, 0},
 			{"a write of another size", func() { write(path, "three", written) }, 1},
@@ -58,11 +60,11 @@ func TestWatchFileSeesEveryChangeOnce(t *testing.T) {
 			{"it is gone", func() { must(os.Remove(path)) }, 0},
 			{"it is back", func() { write(path, "again", written) }, 1},
 		} {
-			before := changes
+			before := changes.Load()
 			step.do()
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
-			if got := changes - before; got != step.want {
+			if got := changes.Load() - before; got != step.want {
 				t.Errorf("%s: seen %d times, want %d", step.name, got, step.want)
 			}
 		}
