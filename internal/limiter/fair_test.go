@@ -28,25 +28,28 @@ func TestFairShares(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), 31*time.Minute)
 				defer cancel()
 				var mu sync.Mutex
-				windows := map[int]map[string]int{}
+				windows := []map[string]int{{}}
 				all := map[string]int{}
-				began := time.Now()
+				last := time.Now()
 				var wg sync.WaitGroup
 				for team, weight := range test.weights {
 					saturate(ctx, &wg, m, u, ask(team, weight), 150, func() {
 						mu.Lock()
 						defer mu.Unlock()
-						w := int(time.Since(began) / (60*time.Second + 200*time.Millisecond))
-						if windows[w] == nil {
-							windows[w] = map[string]int{}
+						if time.Since(last) > 5*time.Second { // the quota was spent: a window is over
+							windows = append(windows, map[string]int{})
 						}
-						windows[w][team]++
-						if w > 0 {
+						last = time.Now()
+						windows[len(windows)-1][team]++
+						if len(windows) > 1 {
 							all[team]++
 						}
 					})
 				}
 				wg.Wait()
+				if len(windows) < 30 {
+					t.Fatalf("%d windows in 31 minutes", len(windows))
+				}
 				for i := 1; i < 30; i++ { // the first window begins before all are backlogged
 					if index := jain(windows[i], test.weights); index < 0.99 {
 						t.Errorf("window %d: Jain index %.4f of %v, want 0.99", i, index, windows[i])
