@@ -88,7 +88,11 @@ func TestMayI(t *testing.T) {
 
 func TestMayITakesAWholeAddress(t *testing.T) {
 	s := newStage(t)
-	s.signIn(t, "ada").get("/-/access?path="+url.QueryEscape(s.URL+"/v1/projects/"+payments)).wants(t, http.StatusOK, "<strong>Yes</strong>")
+	ada := s.signIn(t, "ada")
+	for _, site := range []string{s.URL, "https://api.supabase.com"} {
+		ada.get("/-/access?path="+url.QueryEscape(site+"/v1/projects/"+payments)).wants(t, http.StatusOK, "<strong>Yes</strong>")
+	}
+	ada.get("/-/access?path=v1/projects").wants(t, http.StatusOK, `role="alert"`, "&#34;v1/projects&#34; is no path", "as in /v1/projects")
 }
 
 func TestMayIOfABodyThatMakesItARead(t *testing.T) {

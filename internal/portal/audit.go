@@ -38,18 +38,6 @@ type auditQuery struct {
 	Decision, Status                string
 }
 
-// auditParameters are the names that the API's address may have: a filter that is misspelt must not find everything.
-var auditParameters = []string{"since", "until", "actor", "who", "team", "project", "operation", "decision", "status", "limit", "format"}
-
-func onlyAuditParameters(values url.Values) error {
-	for name := range values {
-		if !slices.Contains(auditParameters, name) {
-			return invalidQuery("%.40q is no parameter: there are %s.", name, strings.Join(auditParameters, ", "))
-		}
-	}
-	return nil
-}
-
 func auditQueryOf(values url.Values) auditQuery {
 	get := func(name string) string { return strings.TrimSpace(values.Get(name)) }
 	return auditQuery{
@@ -235,8 +223,8 @@ func (p *Portal) auditRequest(v *visit) error {
 // apiAudit answers with the newest records of a filter, the oldest first, as they stand in the log; format=jsonl and
 // format=csv are all of them.
 func (p *Portal) apiAudit(v *visit) error {
-	values := v.r.URL.Query()
-	if err := onlyAuditParameters(values); err != nil {
+	values, err := v.parameters("since", "until", "actor", "who", "team", "project", "operation", "decision", "status", "limit", "format")
+	if err != nil {
 		return err
 	}
 	switch values.Get("format") {

@@ -58,8 +58,10 @@ type step struct {
 // explain answers a question as the gateway would answer the call. What is wrong with the question is a *problem.Error
 // of the catalogue's.
 func (p *Portal) explain(v *visit, q question) (*answer, error) {
-	// People paste whole addresses.
-	path := strings.TrimPrefix(q.Path, p.publicURL)
+	path := pathOf(q.Path)
+	if !strings.HasPrefix(path, "/") {
+		return nil, invalidQuery("%.100q is no path: it begins with a slash, as in /v1/projects, or is a whole address.", q.Path)
+	}
 	call, err := p.config.Catalog.Parse(cmp.Or(q.Method, http.MethodGet), path)
 	if err != nil {
 		return nil, err
@@ -84,6 +86,16 @@ func (p *Portal) explain(v *visit, q question) (*answer, error) {
 		found.ReadOnly, found.AsRead = call.Op.ReadOnlyIf, v.rules.Decide(v.caller, q.Team, asRead, v.now).Allow
 	}
 	return found, nil
+}
+
+// pathOf is the path and query of what was asked about: people paste whole addresses, of the gateway or of Supabase.
+func pathOf(asked string) string {
+	_, rest, whole := strings.Cut(asked, "://")
+	if !whole || strings.HasPrefix(asked, "/") {
+		return asked
+	}
+	_, path, _ := strings.Cut(rest, "/")
+	return "/" + path
 }
 
 // unknown names the facts that could change the answer.

@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -42,10 +41,8 @@ func (p *Portal) apiPurge(v *visit) error {
 		return err
 	}
 	var asked purgeRequest
-	decoder := json.NewDecoder(http.MaxBytesReader(v.w, v.r.Body, maxForm))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&asked); err != nil {
-		return unreadable(err)
+	if err := v.decode(&asked); err != nil {
+		return err
 	}
 	if fault := p.purgeFault(asked); fault != "" {
 		return problem.New(http.StatusBadRequest, problem.BadRequest, "%s", fault)

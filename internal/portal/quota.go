@@ -113,6 +113,9 @@ func (p *Portal) quota(v *visit) error {
 }
 
 func (p *Portal) apiQuota(v *visit) error {
+	if _, err := v.parameters(); err != nil {
+		return err
+	}
 	return v.json(http.StatusOK, map[string]any{"buckets": append([]bucket{}, p.buckets(v)...)})
 }
 

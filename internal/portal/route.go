@@ -61,7 +61,8 @@ func (p *Portal) find(method, path string) (found route, parameter string, err e
 	if slices.Contains(allowed, http.MethodGet) {
 		allowed = append(allowed, http.MethodHead)
 	}
-	refusal := problem.New(http.StatusMethodNotAllowed, problem.MethodNotAllowed, "This address does not take %s.", method)
-	refusal.Header = http.Header{"Allow": {strings.Join(allowed, ", ")}}
+	takes := strings.Join(allowed, ", ")
+	refusal := problem.New(http.StatusMethodNotAllowed, problem.MethodNotAllowed, "This address does not take %.20s; it takes %s.", method, takes)
+	refusal.Header = http.Header{"Allow": {takes}}
 	return route{}, "", refusal
 }

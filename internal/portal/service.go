@@ -112,6 +112,9 @@ func thisProcess() process {
 
 // apiAdmin is the state of the service for administrators.
 func (p *Portal) apiAdmin(v *visit) error {
+	if _, err := v.parameters(); err != nil {
+		return err
+	}
 	if err := v.adminOnly(); err != nil {
 		return err
 	}

@@ -133,14 +133,22 @@ func TestAPITokens(t *testing.T) {
 	if got := s.api(t, http.MethodGet, "/-/api/tokens", created.Token, ""); !strings.Contains(got.body, created.ID) || strings.Contains(got.body, created.Token) {
 		t.Errorf("the list is %s", got.body)
 	}
-	for body, status := range map[string]int{
-		`{"name": "x", "scope": "all"}`:            http.StatusBadRequest, // an unknown key is a mistake, not a wish to ignore
-		`{"name": `:                                http.StatusBadRequest,
-		`{"name": "x", "team": "platform"}`:        http.StatusBadRequest,
-		`{"name": "` + strings.Repeat("x", 70_000): http.StatusRequestEntityTooLarge,
+	for _, wrong := range []struct {
+		body, says string
+	}{
+		{`{"name": "x", "expires": "30d"}`, `field \"expires\": there are name, expires_in, team, scopes, projects.`}, // a mistake, not a wish to ignore
+		{`{"name": "x", "expires_in": 30}`, "expires_in must not be a number"},
+		{`{"name": "x", "scopes": "auth:read"}`, "scopes must not be a string"},
+		{`{"name": `, "cannot be read"},
+		{`{"name": "x"} {"name": "y"}`, "goes on after its JSON object"},
+		{`{"name": "x"}}`, "cannot be read"},
+		{"", "must be a JSON object, with name, expires_in"},
+		{`["x"]`, "must be a JSON object, with name, expires_in"},
+		{`{"name": "x", "team": "platform"}`, "none of your teams"},
 	} {
-		s.api(t, http.MethodPost, "/-/api/tokens", s.bearer("ada"), body).wants(t, status, `"code"`)
+		s.api(t, http.MethodPost, "/-/api/tokens", s.bearer("ada"), wrong.body).wants(t, http.StatusBadRequest, wrong.says)
 	}
+	s.api(t, http.MethodPost, "/-/api/tokens", s.bearer("ada"), `{"name": "`+strings.Repeat("x", 70_000)).wants(t, http.StatusRequestEntityTooLarge)
 	s.api(t, http.MethodPost, "/-/api/tokens", created.Token, `{"name": "child"}`).wants(t, http.StatusForbidden, "cannot make another")
 	s.api(t, http.MethodGet, "/-/api/tokens?all=true", created.Token, "").wants(t, http.StatusForbidden, "administrators")
 	s.api(t, http.MethodGet, "/-/api/tokens?all=true", s.bearer("grace"), "").wants(t, http.StatusOK, created.ID)
