@@ -44,6 +44,7 @@ func TestTokenThatMayLess(t *testing.T) {
 func TestTokenFormSaysWhatIsWrong(t *testing.T) {
 	s := newStage(t, func(c *portal.Config) { c.MaxTokenAge = 10 * 24 * time.Hour })
 	b := s.signIn(t, "ada")
+	b.mint("listed", nil)
 	b.get("/-/tokens").wants(t, http.StatusOK, `<option value="7d">`, `<option value="10d">10 days, the longest there is`)
 	for _, c := range []struct {
 		fields url.Values
@@ -61,10 +62,22 @@ func TestTokenFormSaysWhatIsWrong(t *testing.T) {
 	} {
 		got := b.post("/-/tokens", "/-/tokens", c.fields)
 		got.wants(t, http.StatusBadRequest, c.says, `role="alert"`)
+		if strings.Index(got.body, "Make a token") > strings.Index(got.body, "Your tokens") {
+			t.Errorf("what is wrong with %v stands below the list, where nobody sees it", c.fields)
+		}
 		got.hides(t, "sbp_")
 	}
 	kept := b.post("/-/tokens", "/-/tokens", url.Values{"name": {"kept"}, "expires_in": {"7d"}, "scope": {"auth:read"}, "more_projects": {payments, "nonsense"}, "more_scopes": {"x:y"}})
 	kept.wants(t, http.StatusBadRequest, `value="kept"`, `value="7d" selected`, `value="auth:read" checked`, `value="x:y"`, "<details open>")
+}
+
+// TestTokenNamesKeepTheirDirection has a name that would turn the rest of its sentence around.
+func TestTokenNamesKeepTheirDirection(t *testing.T) {
+	s := newStage(t)
+	const turned = "\u202egnol-eno"
+	ada, isolated := s.signIn(t, "ada"), "<bdi>"+turned+"</bdi>"
+	ada.post("/-/tokens", "/-/tokens", url.Values{"name": {turned}}).wants(t, http.StatusOK, "“"+isolated+"”", "<th scope=\"row\">"+isolated)
+	s.signIn(t, "grace").get("/-/admin").wants(t, http.StatusOK, isolated)
 }
 
 func TestRevoke(t *testing.T) {
