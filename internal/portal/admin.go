@@ -18,10 +18,13 @@ type adminView struct {
 	Teams                                     int
 	Operations                                int
 	Tokens                                    []identity.TokenInfo
-	All                                       int    // tokens there are
-	Find                                      string // what the list is narrowed to
-	Notice, Fault                             string // of what was asked for before
-	Agree                                     string // where the administrator agrees that an OAuth app is connected
+	All                                       int          // tokens there are
+	Find                                      string       // what the list is narrowed to
+	Done                                      string       // what was asked for before and is done: connected, purged, revoked
+	Fault                                     string       // why a credential is not connected
+	Purge                                     purgeRequest // as it was asked for,
+	PurgeFault                                string       // and why that cannot be
+	Agree                                     string       // where the administrator agrees that an OAuth app is connected
 	CanConnect                                bool
 	Names                                     names
 }
@@ -44,14 +47,7 @@ func (p *Portal) showAdmin(v *visit, status int, view adminView) error {
 	view.Find, view.All, view.Names = strings.TrimSpace(query.Get("find")), len(all), p.names(v)
 	view.Tokens = slices.DeleteFunc(all, func(info identity.TokenInfo) bool { return !mentions(info, view.Find) })
 	view.Tokens = view.Tokens[:min(len(view.Tokens), maxTokensShown)]
-	switch query.Get("done") {
-	case "revoked":
-		view.Notice = "The token is revoked."
-	case "connected":
-		view.Notice = "The credential is connected. Every replica uses it from now on."
-	case "purged":
-		view.Notice = "The cached answers are forgotten. The next call of each kind asks Supabase."
-	}
+	view.Done = query.Get("done")
 	return p.show(v, status, "admin", "Administration", view)
 }
 

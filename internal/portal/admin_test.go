@@ -88,9 +88,15 @@ func TestPurge(t *testing.T) {
 		{url.Values{"project": {payments}, "operation": {"v1-get-project"}}, "one of the two"},
 		{url.Values{"project": {payments}, "everything": {"yes"}}, "one of the two"},
 		{url.Values{"project": {"payments"}}, "no project reference"},
-		{url.Values{"operation": {"v1-get-projcet"}}, "no operation"},
+		{url.Values{"operation": {"v1-get-projcet"}}, "no operation &#34;v1-get-projcet&#34; in the catalogue. Did you mean v1-get-project?"},
 	} {
-		purge(wrong.fields).wants(t, http.StatusBadRequest, wrong.says, `role="alert"`)
+		got := purge(wrong.fields)
+		got.wants(t, http.StatusBadRequest, wrong.says, `role="alert"`)
+		for _, field := range []string{"project", "operation"} {
+			if typed := wrong.fields.Get(field); typed != "" { // is kept, and said to be at fault
+				got.wants(t, http.StatusBadRequest, `value="`+typed+`" aria-invalid="true" aria-describedby="purge-fault"`)
+			}
+		}
 	}
 	if purged != nil {
 		t.Fatalf("purged %v by requests that make no sense", purged)

@@ -95,7 +95,9 @@ func (l *looks) functions() template.FuncMap {
 		"limiting": func(l identity.Restriction, n names) limiting { return limiting{l, n} },
 		"grants":   func(view accessView, grants []policy.Grant) grantList { return grantList{view, grants} },
 		"connect":  connectCommand,
-		"revoking": func(token identity.TokenInfo, csrf, from string) revoking { return revoking{token, csrf, from} },
+		"revoking": func(token identity.TokenInfo, csrf, from, find string) revoking {
+			return revoking{token, csrf, from, find}
+		},
 	}
 }
 
@@ -110,8 +112,8 @@ type (
 		Names names
 	}
 	revoking struct {
-		Token      identity.TokenInfo
-		CSRF, From string
+		Token            identity.TokenInfo
+		CSRF, From, Find string
 	}
 )
 

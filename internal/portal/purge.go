@@ -2,12 +2,14 @@ package portal
 
 import (
 	"fmt"
+	"iter"
 	"net/http"
 	"strings"
 
 	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/problem"
+	"corp.example/gateway/internal/strictyaml"
 )
 
 // purgeRequest says which cached answers to forget: those of a project, those of an operation, or all.
@@ -27,12 +29,12 @@ func (p *Portal) purge(v *visit) error {
 		Everything: v.r.PostForm.Get("everything") == "yes",
 	}
 	if fault := p.purgeFault(asked); fault != "" {
-		return p.showAdmin(v, http.StatusBadRequest, adminView{Fault: fault})
+		return p.showAdmin(v, http.StatusBadRequest, adminView{Purge: asked, PurgeFault: fault})
 	}
 	if _, err := p.purgeRecorded(v, asked, http.StatusSeeOther); err != nil {
 		return err
 	}
-	return v.redirect(adminPath + "?done=purged")
+	return v.redirect(adminPath + "?done=purged#cache")
 }
 
 // apiPurge is the same for programs. The answer counts what the replica that was asked held in memory.
@@ -66,9 +68,24 @@ func (p *Portal) purgeFault(asked purgeRequest) string {
 			return fmt.Sprintf("%.100q is no project reference: it is the word of twenty letters in the project's address.", asked.Project)
 		}
 	case p.config.Catalog.Lookup(asked.Operation) == nil:
-		return fmt.Sprintf("There is no operation %.100q in the catalogue.", asked.Operation)
+		suggestion := ""
+		if near := strictyaml.Nearest(asked.Operation[:min(len(asked.Operation), 100)], p.operationIDs()); near != "" {
+			suggestion = " Did you mean " + near + "?"
+		}
+		return fmt.Sprintf("There is no operation %.100q in the catalogue.%s", asked.Operation, suggestion)
 	}
 	return ""
+}
+
+// operationIDs are those of the catalogue.
+func (p *Portal) operationIDs() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, op := range p.config.Catalog.Operations() {
+			if !yield(op.ID) {
+				return
+			}
+		}
+	}
 }
 
 // purgeRecorded does it, on all replicas, and returns how many answers went here.

@@ -2,6 +2,7 @@ package portal
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -71,7 +72,11 @@ func (p *Portal) revokeToken(v *visit) error {
 		return err
 	}
 	if v.r.PostForm.Get("from") == "admin" {
-		return v.redirect(adminPath + "?done=revoked")
+		kept := url.Values{"done": {"revoked"}}
+		if find := v.r.PostForm.Get("find"); find != "" {
+			kept.Set("find", find)
+		}
+		return v.redirect(adminPath + "?" + kept.Encode() + "#tokens")
 	}
 	return v.redirect(tokensPath + "?done=revoked")
 }

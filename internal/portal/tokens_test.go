@@ -113,9 +113,10 @@ func TestTokensOfOthers(t *testing.T) {
 
 	grace.get("/-/tokens").hides(t, id)
 	grace.get("/-/admin").wants(t, http.StatusOK, id, "ada@acme.example")
-	grace.get("/-/admin?find=ADA@").wants(t, http.StatusOK, id)
+	grace.get("/-/admin?find=ADA@").wants(t, http.StatusOK, id, `name="find" value="ADA@">`+"\n<button")
 	grace.get("/-/admin?find=nobody").wants(t, http.StatusOK, "None fits")
-	grace.post("/-/admin", "/-/tokens/revoke", url.Values{"id": {id}, "from": {"admin"}}).wants(t, http.StatusOK, "The token is revoked", "Everybody’s tokens")
+	grace.post("/-/admin", "/-/tokens/revoke", url.Values{"id": {id}, "from": {"admin"}, "find": {"ada's & co"}}).
+		wants(t, http.StatusOK, "The token is revoked", "None fits “ada&#39;s &amp; co”") // the list is what it was
 	s.api(t, http.MethodGet, "/-/api/whoami", secret, "").wants(t, http.StatusUnauthorized)
 }
 
