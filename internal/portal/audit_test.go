@@ -56,6 +56,14 @@ func withAudit(t *testing.T) func(*portal.Config) {
 	return func(c *portal.Config) { c.AuditLines = audit.Dir(dir).Lines }
 }
 
+func TestAuditSaysWhatItSearched(t *testing.T) {
+	s := newStage(t, withAudit(t))
+	linus := s.signIn(t, "linus")
+	linus.get("/-/audit").wants(t, http.StatusOK, "UTC</time> on fits. Choose an earlier beginning.")
+	linus.get("/-/audit?since=2001-01-01&until=2001-01-02").wants(t, http.StatusOK,
+		">1 Jan 2001, 00:00 UTC</time> until <time", ">3 Jan 2001, 00:00 UTC</time> fits.", "or take a part of the filter away")
+}
+
 func TestWhoSeesWhichRequests(t *testing.T) {
 	s := newStage(t, withAudit(t))
 	for who, want := range map[string][]string{
