@@ -72,8 +72,8 @@ func loginLinkHere(pasted string) (path string, ok bool) {
 // would get the token if they were told the code.
 func (p *Portal) askCLI(v *visit) error {
 	query := v.r.URL.Query()
-	if query.Get("session_id") == "" || query.Get("public_key") == "" {
-		return problem.New(http.StatusBadRequest, problem.BadRequest, "This login link is not complete. Run supabase login again and open the whole link.")
+	if err := identity.CheckLoginLink(query.Get("session_id"), query.Get("public_key")); err != nil {
+		return problem.New(http.StatusBadRequest, problem.BadRequest, "This login link is not complete. Run supabase login again and open the whole link.").Because(err)
 	}
 	return p.show(v, http.StatusOK, "cli", "Sign in the Supabase CLI",
 		cliView{Session: query.Get("session_id"), PublicKey: query.Get("public_key"), TokenName: query.Get("token_name")})

@@ -75,7 +75,10 @@ func TestSupabaseLoginNeedsConsent(t *testing.T) {
 func TestSupabaseLoginWithABrokenLink(t *testing.T) {
 	s := newStage(t)
 	b := s.signIn(t, "ada")
-	b.get("/cli/login").wants(t, http.StatusBadRequest, "Run supabase login again")
+	link, _ := cliLink(t)
+	for _, broken := range []string{"/cli/login", link[:len(link)-20], strings.Replace(link, "session_id=", "session_id=x", 1)} {
+		b.get(broken).wants(t, http.StatusBadRequest, "Run supabase login again")
+	}
 	b.post("/-/tokens", "/cli/login", url.Values{"session_id": {"x"}, "public_key": {"04"}, "token_name": {"x"}}).
 		wants(t, http.StatusBadRequest, "Run supabase login again")
 }
