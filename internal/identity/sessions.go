@@ -144,7 +144,7 @@ func (s *Session) CheckCSRF(token string) error {
 	if s.CSRF != "" && hmac.Equal([]byte(token), []byte(s.CSRF)) {
 		return nil
 	}
-	return problem.New(http.StatusForbidden, problem.CSRF, "This form did not come from your session's page. Reload the page and try again.")
+	return problem.New(http.StatusForbidden, problem.CSRF, "This form is from a page of another session, so nothing was done. Open that page anew and do it there.")
 }
 
 // End signs the browser out and returns the URL to send it to: the identity provider's own sign-out where it has one, so

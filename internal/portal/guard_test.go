@@ -50,9 +50,11 @@ func TestCSRFFormWithoutTheSessionsTokenIsRefused(t *testing.T) {
 	for _, form := range forms {
 		for name, token := range map[string]string{"no": "", "a made-up": "AAAA", "another session's": other.csrf("/-/tokens")} {
 			form.fields.Set("csrf", token)
-			if got := b.send(http.MethodPost, form.path, form.fields, http.Header{"Sec-Fetch-Site": {"same-origin"}}); got.status != http.StatusForbidden {
+			got := b.send(http.MethodPost, form.path, form.fields, http.Header{"Sec-Fetch-Site": {"same-origin"}})
+			if got.status != http.StatusForbidden {
 				t.Errorf("%s with %s token: status %d, want 403", form.path, name, got.status)
 			}
+			got.wants(t, http.StatusForbidden, "Open that page anew") // to load this one anew would send the same form
 		}
 	}
 	b.get("/-/tokens").wants(t, http.StatusOK, "You have none")
