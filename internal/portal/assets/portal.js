@@ -1,4 +1,5 @@
-// Comforts that pages do without: buttons that copy, times in the reader's own zone, and a page that keeps itself fresh.
+// Comforts that pages do without: buttons that copy, times in the reader's own zone, forms that are sent once, and a page
+// that keeps itself fresh.
 "use strict";
 
 for (const button of document.querySelectorAll("button.copy")) {
@@ -27,6 +28,19 @@ const localise = (root) => {
   }
 };
 localise(document);
+
+// Who presses twice means it once. After a while the button works again, in case that no answer came.
+for (const form of document.querySelectorAll('form[method="post"]')) {
+  let sent = false;
+  form.addEventListener("submit", (event) => {
+    if (sent) event.preventDefault();
+    sent = true;
+    setTimeout(() => { sent = false; }, 5000);
+  });
+}
+
+// A page with a token on it answers a form. Loaded anew it must not send the form again, which would make another token.
+if (document.getElementById("secret")) history.replaceState(null, "", location.href);
 
 // The live part of a page is fetched anew while somebody may be looking at it, and for no longer than a while: a page
 // left open must not keep a session alive. Whoever prefers less motion starts it by hand.
