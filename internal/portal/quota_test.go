@@ -54,7 +54,7 @@ func TestWhoElseWaitsIsACount(t *testing.T) {
 	s := newStage(t, withQuota)
 	page := s.signIn(t, "ada").get("/-/quota")
 	page.wants(t, http.StatusOK, "47", "left of 120 in 1 minute", "Next window in 31 seconds", "Waiting: payments 3, other teams 6.",
-		"Held: Supabase asked to wait, 90 minutes more.", "5 were spent past the gateway", "<meter")
+		"Held: Supabase asked to wait, 90 minutes more.", "5 were spent past the gateway", "<meter", "the last tenth of a window is handed out bit by bit")
 	page.hides(t, "platform", "research", "platform-bot")
 	s.api(t, http.MethodGet, "/-/api/quota", s.bearer("ada"), "").hides(t, "platform", "research")
 	s.signIn(t, "grace").get("/-/quota").wants(t, http.StatusOK, "payments 3, platform 2, research 4", "Spent by platform-bot")
@@ -97,7 +97,7 @@ func TestOwnRequestsThatWaitAreNamed(t *testing.T) {
 	s := newStage(t, withQuota)
 	page := s.signIn(t, "ada").get("/-/quota")
 	page.wants(t, http.StatusOK, "<code>v1-list-all-branches</code> for payments, 12 seconds so far",
-		"<code>v1-get-project</code> for payments, 4 seconds so far, letting others go first", "and 1 more request")
+		"<code>v1-get-project</code> for payments, 4 seconds so far, letting others go first", `<li class="rest">and 1 more request`)
 	page.hides(t, "v1-run-a-query")
 	s.api(t, http.MethodGet, "/-/api/quota", s.bearer("ada"), "").hides(t, "v1-run-a-query")
 	s.signIn(t, "grace").get("/-/quota").wants(t, http.StatusOK, "v1-run-a-query")
