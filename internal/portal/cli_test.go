@@ -77,7 +77,7 @@ func TestSupabaseLoginWithABrokenLink(t *testing.T) {
 	b := s.signIn(t, "ada")
 	link, _ := cliLink(t)
 	for _, broken := range []string{"/cli/login", link[:len(link)-20], strings.Replace(link, "session_id=", "session_id=x", 1)} {
-		b.get(broken).wants(t, http.StatusBadRequest, "Run supabase login again")
+		b.get(broken).wants(t, http.StatusBadRequest, "<h1>That cannot be done</h1>", "Run supabase login again")
 	}
 	b.post("/-/tokens", "/cli/login", url.Values{"session_id": {"x"}, "public_key": {"04"}, "token_name": {"x"}}).
 		wants(t, http.StatusBadRequest, "Run supabase login again")

@@ -104,7 +104,7 @@ type problemView struct {
 
 // headings are what problems are called on pages.
 var headings = map[int]string{
-	http.StatusBadRequest:            "That cannot be read",
+	http.StatusBadRequest:            "That cannot be done",
 	http.StatusUnauthorized:          "Not signed in",
 	http.StatusForbidden:             "Not allowed",
 	http.StatusNotFound:              "Nothing here",
