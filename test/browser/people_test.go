@@ -125,7 +125,7 @@ func (b *tab) seesNone(traces []string, token, request string) {
 	for path, want := range map[string]int64{
 		"/-/admin":                   http.StatusForbidden,
 		"/-/audit?team=field":        http.StatusOK,
-		"/-/audit?actor=bob":           http.StatusOK,
+		"/-/audit?actor=bob":         http.StatusOK,
 		"/-/audit?project=elsewhere": http.StatusOK,
 		"/-/access?path=/v1/projects/" + sandbox.Storefront: http.StatusOK,
 		"/-/access?project=" + sandbox.Storefront:           http.StatusOK,
@@ -147,10 +147,10 @@ func (b *tab) seesNone(traces []string, token, request string) {
 		"/-/api/tokens?all=true":  http.StatusForbidden,
 		"/-/api/audit?limit=1000": http.StatusOK,
 		"/-/api/audit?limit=1000&actor=bob&team=field": http.StatusOK,
-		"/-/api/audit?format=csv":                    http.StatusOK,
-		"/-/api/audit?format=jsonl":                  http.StatusOK,
-		"/-/api/explain?path=/v1/organizations":      http.StatusOK,
-		"/-/api/admin":                               http.StatusForbidden,
+		"/-/api/audit?format=csv":                      http.StatusOK,
+		"/-/api/audit?format=jsonl":                    http.StatusOK,
+		"/-/api/explain?path=/v1/organizations":        http.StatusOK,
+		"/-/api/admin":                                 http.StatusForbidden,
 	} {
 		got := b.stage.Get(own, path)
 		if got.StatusCode != want {
