@@ -1,10 +1,6 @@
 package identity
 
-import (
-	"strings"
-
-	"corp.example/gateway/internal/problem"
-)
+import "strings"
 
 // maxBearerBytes bounds a credential before anything looks into it. ID tokens with some hundred groups stay below half
 // of it, and servers commonly refuse headers past this size anyway.
@@ -12,23 +8,23 @@ const maxBearerBytes = 16 << 10
 
 // bearer returns the one credential in the Authorization header's values. It is strict where servers differ: two
 // headers, a list in one header or odd spacing could be read differently by whatever stands in front.
-func bearer(authorization []string) (string, *problem.Error) {
+func bearer(authorization []string) (string, *Refusal) {
 	if len(authorization) == 0 {
-		return "", refuse(Missing, nil)
+		return "", &Refusal{Reason: Missing}
 	}
 	if len(authorization) > 1 {
-		return "", refuse(Malformed, errMalformed("more than one Authorization header"))
+		return "", &Refusal{Reason: Malformed, Err: errMalformed("more than one Authorization header")}
 	}
 	value := authorization[0]
 	if len(value) > maxBearerBytes {
-		return "", refuse(Malformed, errMalformed("longer than 16 KiB"))
+		return "", &Refusal{Reason: Malformed, Err: errMalformed("longer than 16 KiB")}
 	}
 	scheme, token, ok := strings.Cut(value, " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return "", refuse(Malformed, errMalformed("not the Bearer scheme"))
+		return "", &Refusal{Reason: Malformed, Err: errMalformed("not the Bearer scheme")}
 	}
 	if !isB64Token(token) {
-		return "", refuse(Malformed, errMalformed("the token has characters that no token has"))
+		return "", &Refusal{Reason: Malformed, Err: errMalformed("the token has characters that no token has")}
 	}
 	return token, nil
 }

@@ -107,7 +107,7 @@ func (s *Service) PollCLI(ctx context.Context, sessionID, code string, remote ne
 		return nil, err
 	}
 	wrong := func(detail string) (*CLIAnswer, error) {
-		return nil, s.attempts.slow(refuse(LoginCode, errors.New(detail)), remote, time.Now())
+		return nil, s.attempts.slow(s.refuse(&Refusal{Reason: LoginCode, Err: errors.New(detail)}), remote, time.Now())
 	}
 	if !isLoginSession(sessionID) {
 		return wrong("the session is not an id")

@@ -34,10 +34,13 @@ func (s *Service) CountedAddresses() int {
 	return len(s.failures.byAddress)
 }
 
+// Hints are what clients are told, by reason.
+func (s *Service) Hints() map[Reason]string { return s.hints }
+
 // Bearer, IsMinted and SafeReturn give the parsers to tables and fuzz tests.
 func Bearer(authorization []string) (string, bool) {
-	token, problem := bearer(authorization)
-	return token, problem == nil
+	token, refusal := bearer(authorization)
+	return token, refusal == nil
 }
 func IsMinted(token string) bool       { return isMinted(token) }
 func NewSecret() string                { return newSecret() }

@@ -36,6 +36,7 @@ type Service struct {
 	minted   *rememberedTokens
 	failures failures // of bearers
 	attempts failures // at verification codes and sign-ins
+	hints    map[Reason]string
 	uses     *uses
 	cookies  cookies
 	close    func()
@@ -52,6 +53,7 @@ func New(cfg Config, store state.Store) (*Service, error) {
 		byURL: make(map[string]*issuer), byName: make(map[string]*issuer),
 		jwts: newRememberedJWTs(), minted: newRememberedTokens(),
 		cookies: newCookies(cfg.PublicURL),
+		hints:   hintsOf(cfg),
 	}
 	var faults []error
 	for _, c := range s.cfg.Issuers {
@@ -92,12 +94,12 @@ func (s *Service) Close() { s.close() }
 // While a credential is remembered, the same *Caller is returned.
 func (s *Service) Authenticate(ctx context.Context, authorization []string, remote netip.Addr) (*Caller, error) {
 	now := time.Now()
-	token, refused := bearer(authorization)
-	if refused != nil {
-		if len(authorization) == 0 { // nothing was guessed
-			return nil, refused
+	token, refusal := bearer(authorization)
+	if refusal != nil {
+		if refusal.Reason == Missing { // nothing was guessed
+			return nil, s.refuse(refusal)
 		}
-		return nil, s.failures.slow(refused, remote, now)
+		return nil, s.failures.slow(s.refuse(refusal), remote, now)
 	}
 	hash := hashOf(token)
 	minted := looksMinted(token)
@@ -109,9 +111,9 @@ func (s *Service) Authenticate(ctx context.Context, authorization []string, remo
 		return caller, nil
 	}
 	if refusal.Reason == Unavailable { // nobody knows whether it was wrong
-		return nil, refusal.problem()
+		return nil, s.refuse(refusal)
 	}
-	return nil, s.failures.slow(refusal.problem(), remote, now)
+	return nil, s.failures.slow(s.refuse(refusal), remote, now)
 }
 
 // remembered returns the caller of a credential that was good before. A minted token's word is taken only while a

@@ -86,7 +86,7 @@ func (s *Service) Session(r *http.Request) (*Session, error) {
 	}
 	owner, refusal := s.standing(r.Context(), ownerKey(record.Issuer, record.Subject))
 	if refusal != nil {
-		return nil, refusal.problem()
+		return nil, s.refuse(refusal)
 	}
 	caller := &Caller{Kind: owner.Kind, Issuer: record.Issuer, Subject: record.Subject, Expires: record.expires()}
 	owner.lend(caller)

@@ -51,7 +51,7 @@ func (s *Service) Begin(w http.ResponseWriter, r *http.Request, issuerName, retu
 	}
 	ring, err := iss.known(r.Context())
 	if ring == nil {
-		return "", refuse(Unavailable, err)
+		return "", s.refuse(&Refusal{Reason: Unavailable, Err: err})
 	}
 	box, err := s.signInCipher(r.Context())
 	if err != nil {
@@ -79,7 +79,7 @@ func (s *Service) Complete(w http.ResponseWriter, r *http.Request, remote netip.
 	p, refusal := s.signInOf(r)
 	s.cookies.signIn.clear(w) // whatever comes of it: one try
 	if refusal != nil {
-		return "", refusal.problem()
+		return "", s.refuse(refusal)
 	}
 	// From here on each try costs the issuer a question.
 	if err := s.attempts.barred(remote, time.Now()); err != nil {
@@ -87,7 +87,7 @@ func (s *Service) Complete(w http.ResponseWriter, r *http.Request, remote netip.
 	}
 	iss, err := s.issuerFor(p.Issuer)
 	if err != nil { // reconfigured meanwhile
-		return "", refuse(SignInState, err)
+		return "", s.refuse(&Refusal{Reason: SignInState, Err: err})
 	}
 	caller, refreshToken, refusal := s.exchange(r.Context(), iss, p, r.URL.Query())
 	if refusal == nil {
@@ -96,9 +96,9 @@ func (s *Service) Complete(w http.ResponseWriter, r *http.Request, remote netip.
 	if refusal != nil {
 		refusal.Issuer = iss.Name
 		if refusal.Reason == Unavailable {
-			return "", refusal.problem()
+			return "", s.refuse(refusal)
 		}
-		return "", s.attempts.slow(refusal.problem(), remote, time.Now())
+		return "", s.attempts.slow(s.refuse(refusal), remote, time.Now())
 	}
 	if err := s.prove(r.Context(), caller, time.Now()); err != nil {
 		return "", unavailable("recording the sign-in", err)

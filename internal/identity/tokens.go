@@ -94,7 +94,7 @@ func (s *Service) prepare(ctx context.Context, r MintRequest) (string, *tokenRec
 		return "", nil, err
 	}
 	if refusal := s.ensureOwner(ctx, r.Owner); refusal != nil {
-		return "", nil, refusal.problem()
+		return "", nil, s.refuse(refusal)
 	}
 	secret := newSecret()
 	hash := hashOf(secret)
@@ -240,7 +240,7 @@ func (s *Service) token(ctx context.Context, id tokenID) (*tokenRecord, error) {
 
 // unavailable is a 503 for a store that does not answer.
 func unavailable(doing string, err error) error {
-	return refuse(Unavailable, fmt.Errorf("%s: %w", doing, err))
+	return unjudged(&Refusal{Reason: Unavailable, Err: fmt.Errorf("%s: %w", doing, err)})
 }
 
 // days writes a duration as people configure it.
