@@ -135,9 +135,10 @@ func TestRefusedAtOnce(t *testing.T) {
 		retry   time.Duration
 		text    string
 	}{
-		{"its own wait is too short", 10 * time.Second, 0, 0, 60 * time.Second, "position 1 in the queue for " + project + ", limit class small"},
+		{"its own wait is too short", 10 * time.Second, 0, 0, 60 * time.Second,
+			"Upstream's rate limit leaves no turn within 10 s: position 1 in the queue for " + project + ", limit class small, whose turn comes in about 60 s. Come back then."},
 		{"the context's deadline is", 0, 10 * time.Second, 0, 60 * time.Second, "position 1"},
-		{"it does not want to wait", -1, 0, 0, 60 * time.Second, "No turn within 0s"},
+		{"it does not want to wait", -1, 0, 0, 60 * time.Second, "no turn within 0 s"},
 		{"too many are ahead", 100 * time.Second, 0, 9, 180 * time.Second, "position 10"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

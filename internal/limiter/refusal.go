@@ -56,8 +56,8 @@ func (r *refusal) problem() error {
 			"The queue for %s is full: %d requests wait, %d of them of team %q. Send fewer at a time.", r.name, r.waiting, r.own, r.team)
 	} else {
 		p = problem.New(http.StatusTooManyRequests, problem.QueueTimeout,
-			"No turn within %s: position %d in the queue for %s, whose turn comes in about %s. Come back then, or allow a longer wait.",
-			r.patient.Round(time.Millisecond), r.ahead+1, r.name, r.wait.Round(time.Second))
+			"Upstream's rate limit leaves no turn within %g s: position %d in the queue for %s, whose turn comes in about %g s. Come back then.",
+			r.patient.Round(100*time.Millisecond).Seconds(), r.ahead+1, r.name, r.wait.Round(time.Second).Seconds())
 	}
 	p.RetryAfter = r.wait
 	return p
