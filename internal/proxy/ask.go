@@ -26,6 +26,7 @@ import (
 type errand struct {
 	call       catalog.Call
 	method     string
+	isRead     bool
 	header     http.Header // the client's, to pick from
 	body       *requestBody
 	credential *credential.Credential
@@ -59,6 +60,7 @@ func (x *exchange) errand(maxWait time.Duration) errand {
 	return errand{
 		call:       x.call,
 		method:     x.r.Method,
+		isRead:     x.isRead(),
 		header:     x.r.Header,
 		body:       &x.body,
 		credential: x.credential,
@@ -133,7 +135,7 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 			answered(span, 0)
 			p.metrics.upstreamAnswered(e.call.Op, 0, a.took)
 			slot.Lost()
-			return a, unanswered(err)
+			return a, unanswered(err, e.isRead)
 		}
 		answered(span, a.response.StatusCode)
 		p.metrics.upstreamAnswered(e.call.Op, a.response.StatusCode, a.took)

@@ -175,6 +175,13 @@ func TestAnUpstreamThatDoesNotAnswer(t *testing.T) {
 					if a.Code != test.status || a.problem(t) != test.code || time.Since(began) != test.took {
 						t.Errorf("answer %d %s after %v, want %d %s after %v", a.Code, a.Body, time.Since(began), test.status, test.code, test.took)
 					}
+					next := "changes nothing: try again"
+					if method == "POST" {
+						next = "look before you repeat it"
+					}
+					if !strings.Contains(a.Body.String(), next) {
+						t.Errorf("answer %s, want %q in it", a.Body, next)
+					}
 					if limit, remaining := a.Header().Get("X-Ratelimit-Limit"), a.Header().Get("X-Ratelimit-Remaining"); limit != "120" || remaining == "120" {
 						t.Errorf("%s of %s are left: the slot must count as spent", remaining, limit)
 					}

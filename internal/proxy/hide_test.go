@@ -3,7 +3,9 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -64,10 +66,31 @@ func TestAStallIsToldFromACancelledRequest(t *testing.T) {
 		cancel(cause)
 		body := &answerBody{ReadCloser: broken(), ctx: ctx, guard: hourGuard(), cancel: cancel}
 		_, err := io.ReadAll(body)
-		if got := problem.From(unanswered(err)).Code; got != want {
+		if got := problem.From(unanswered(err, true)).Code; got != want {
 			t.Errorf("cancelled because of %v: %s, want %s", cause, got, want)
 		}
 		body.Close()
+	}
+}
+
+func TestWhoIsToldThatUpstreamFailedIsToldWhetherToLookFirst(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	lost := &net.OpError{Op: "read", Err: errors.New("connection reset")}
+	for name, test := range map[string]struct {
+		err    error
+		isRead bool
+		want   string
+	}{
+		"a write that never left":   {fmt.Errorf("asking: %w", refused), false, "Upstream could not be reached. Nothing was done there"},
+		"a read that never left":    {refused, true, "Upstream could not be reached. Nothing was done there"},
+		"a write that was lost":     {lost, false, "Upstream broke off before its answer was complete. The call may have taken effect all the same: look before you repeat it."},
+		"a read that was lost":      {lost, true, "Upstream broke off before its answer was complete. The call changes nothing: try again shortly."},
+		"a write without an answer": {errStalled, false, "Upstream did not answer in time. The call may have taken effect all the same: look before you repeat it."},
+		"a read without an answer":  {errStalled, true, "Upstream did not answer in time. The call changes nothing: try again shortly."},
+	} {
+		if got := problem.From(unanswered(test.err, test.isRead)).Message; !strings.HasPrefix(got, test.want) {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
 	}
 }
 

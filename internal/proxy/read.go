@@ -112,7 +112,7 @@ func (p *Proxy) impatient(ctx context.Context, x *exchange, err error, turned bo
 		return err
 	}
 	if turned {
-		return unanswered(err)
+		return unanswered(err, true)
 	}
 	_, _, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
 	return queueTimeout(reset).Because(err)
@@ -141,7 +141,7 @@ func (p *Proxy) fetcher(x *exchange, spent *atomic.Pointer[timing]) cache.Fetche
 		a.response.Header = header
 		answer, err := p.config.Cache.Read(a.response)
 		if err != nil {
-			return nil, unanswered(err)
+			return nil, unanswered(err, true)
 		}
 		answer.Cookies = cookies
 		if err := legible(e.call.Op, answer); err != nil {

@@ -38,7 +38,7 @@ func (p *Proxy) respond(x *exchange, found cache.Result) error {
 	case err == nil:
 		return nil
 	case rest != nil && rest.err != nil:
-		return unanswered(rest.err)
+		return unanswered(rest.err, true)
 	default:
 		return clientGone(err)
 	}

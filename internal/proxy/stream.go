@@ -106,7 +106,7 @@ func (p *Proxy) copyBody(x *exchange, response *http.Response) error {
 			return nil
 		}
 		if err != nil {
-			return unanswered(err)
+			return unanswered(err, x.isRead())
 		}
 	}
 }
@@ -131,7 +131,7 @@ const hiddenBytes = 1 << 20
 func hide(response *http.Response, fields []string) error {
 	body, err := io.ReadAll(io.LimitReader(response.Body, hiddenBytes+1))
 	if err != nil {
-		return unanswered(err)
+		return unanswered(err, false)
 	}
 	if len(body) == 0 {
 		return nil
@@ -176,7 +176,7 @@ func (p *Proxy) learn(x *exchange, response *http.Response) error {
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, hiddenBytes))
 	if err != nil {
-		return unanswered(err)
+		return unanswered(err, false)
 	}
 	p.inventory.Learn(x.call.Op, x.call.Target, body)
 	response.Body = struct {

@@ -200,11 +200,21 @@ func (b *answerBody) Close() error {
 	return err
 }
 
-// unanswered turns a failed exchange into its answer: 504 where upstream was too slow, 502 else.
-func unanswered(err error) error {
+// unanswered turns a failed exchange into its answer: 504 where upstream was too slow, 502 else. It tells the client whether
+// the call may be repeated without a look at what became of it.
+func unanswered(err error, isRead bool) error {
+	status, code, what := http.StatusBadGateway, problem.UpstreamFailed, "Upstream broke off before its answer was complete."
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
-		return problem.New(http.StatusGatewayTimeout, problem.UpstreamTimeout, "Upstream did not answer in time. If this was a write, it may have happened: look before you repeat it.").Because(err)
+		status, code, what = http.StatusGatewayTimeout, problem.UpstreamTimeout, "Upstream did not answer in time."
 	}
-	return problem.New(http.StatusBadGateway, problem.UpstreamFailed, "Upstream could not be reached or broke off. If this was a write, it may have happened: look before you repeat it.").Because(err)
+	next := "The call may have taken effect all the same: look before you repeat it."
+	var network *net.OpError
+	switch {
+	case errors.As(err, &network) && network.Op == "dial":
+		what, next = "Upstream could not be reached.", "Nothing was done there: try again shortly, and tell the platform team if it lasts."
+	case isRead:
+		next = "The call changes nothing: try again shortly."
+	}
+	return problem.New(status, code, "%s %s", what, next).Because(err)
 }
