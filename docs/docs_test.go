@@ -6,6 +6,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -43,30 +44,121 @@ func goFiles(t *testing.T, do func(*ast.File)) {
 	}
 }
 
-func TestEveryErrorCodeIsInTheReference(t *testing.T) {
-	reference := read(t, "reference.md")
-	codes := 0
+// constants are the values of the constants of a type in a package, by their names.
+func constants(t *testing.T, inPackage, ofType string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
 	goFiles(t, func(file *ast.File) {
 		ast.Inspect(file, func(node ast.Node) bool {
 			spec, isSpec := node.(*ast.ValueSpec)
-			if !isSpec {
+			if !isSpec || file.Name.Name != inPackage {
 				return true
 			}
-			if name, isName := spec.Type.(*ast.Ident); isName && name.Name == "Code" && file.Name.Name == "problem" {
-				for _, value := range spec.Values {
-					code, _ := strconv.Unquote(value.(*ast.BasicLit).Value)
-					codes++
-					if !strings.Contains(reference, "| `"+code+"` |") {
-						t.Errorf("reference.md does not explain the code %s", code)
-					}
+			if name, isName := spec.Type.(*ast.Ident); isName && name.Name == ofType {
+				for i, value := range spec.Values {
+					found[spec.Names[i].Name], _ = strconv.Unquote(value.(*ast.BasicLit).Value)
 				}
 			}
 			return true
 		})
 	})
-	if codes < 15 {
-		t.Errorf("found %d codes: this test looks in the wrong place", codes)
+	if len(found) < 15 {
+		t.Errorf("found %d constants of type %s.%s: this test looks in the wrong place", len(found), inPackage, ofType)
 	}
+	return found
+}
+
+// section is the part of a page under a heading.
+func section(t *testing.T, page, heading string) string {
+	t.Helper()
+	_, rest, found := strings.Cut(read(t, page), "\n"+heading+"\n")
+	if !found {
+		t.Fatalf("%s has no section %q", page, heading)
+	}
+	text, _, _ := strings.Cut(rest, "\n## ")
+	return text
+}
+
+// firstCells are the words in the first column of a section's tables.
+var firstCells = regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\|")
+
+// sameWords reports each constant that a section's tables do not explain, and each word that they explain in vain.
+func sameWords(t *testing.T, what, section string, constants map[string]string) {
+	t.Helper()
+	explained := map[string]bool{}
+	for _, cell := range firstCells.FindAllStringSubmatch(section, -1) {
+		explained[cell[1]] = true
+	}
+	for _, word := range constants {
+		if !explained[word] {
+			t.Errorf("the %s %s is not explained", what, word)
+		}
+		delete(explained, word)
+	}
+	for word := range explained {
+		t.Errorf("the %s %s is explained, which the program does not have", what, word)
+	}
+}
+
+func TestEveryErrorCodeIsInTheReferenceWithItsStatus(t *testing.T) {
+	codes, reference := constants(t, "problem", "Code"), section(t, "reference.md", "## Errors")
+	sameWords(t, "code", reference, codes)
+	used := map[string]bool{}
+	goFiles(t, func(file *ast.File) {
+		ast.Inspect(file, func(node ast.Node) bool {
+			if named, isNamed := qualified(node, "problem"); isNamed {
+				used[named] = true
+			}
+			call, isCall := node.(*ast.CallExpr)
+			if !isCall || len(call.Args) < 2 {
+				return true
+			}
+			if made, isNamed := qualified(call.Fun, "problem"); !isNamed || made != "New" {
+				return true
+			}
+			status, code := statusOf(call.Args[0]), ""
+			if name, isNamed := qualified(call.Args[1], "problem"); isNamed {
+				code = codes[name]
+			}
+			if status != "" && code != "" && !strings.Contains(reference, "| `"+code+"` | "+status+" |") {
+				t.Errorf("a %s is answered with %s, which the reference does not say", code, status)
+			}
+			return true
+		})
+	})
+	for name, code := range codes {
+		if !used[name] {
+			t.Errorf("nothing is ever answered with the code %s", code)
+		}
+	}
+}
+
+// qualified returns the name that an expression takes from a package.
+func qualified(node ast.Node, from string) (name string, ok bool) {
+	selector, isSelector := node.(*ast.SelectorExpr)
+	if !isSelector {
+		return "", false
+	}
+	in, isName := selector.X.(*ast.Ident)
+	return selector.Sel.Name, isName && in.Name == from
+}
+
+// statusOf is the HTTP status that an expression names, "" where it is computed.
+func statusOf(expression ast.Expr) string {
+	if literal, isLiteral := expression.(*ast.BasicLit); isLiteral {
+		return literal.Value
+	}
+	name, isNamed := qualified(expression, "http")
+	for status := 400; isNamed && status < 600; status++ {
+		if text := http.StatusText(status); text != "" && "Status"+strings.ReplaceAll(text, " ", "") == name {
+			return strconv.Itoa(status)
+		}
+	}
+	return ""
+}
+
+func TestEveryReasonWhyATokenIsRefusedIsExplained(t *testing.T) {
+	sameWords(t, "reason", section(t, "identity.md", "### Why a token is refused"), constants(t, "identity", "Reason"))
 }
 
 var metricName = regexp.MustCompile(`^gateway_[a-z_]+$`)
@@ -97,14 +189,33 @@ func TestEveryMetricIsInTheReferenceAndNoOther(t *testing.T) {
 	}
 }
 
-var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+var (
+	link    = regexp.MustCompile(`\]\(([^)#:]*)(#[^)]*)?\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	dropped = regexp.MustCompile("[^a-z0-9 _-]")
+)
+
+// anchors are the names by which the headings of a page can be linked to.
+func anchors(page string) map[string]bool {
+	found := map[string]bool{}
+	for _, title := range heading.FindAllStringSubmatch(page, -1) {
+		found["#"+strings.ReplaceAll(dropped.ReplaceAllString(strings.ToLower(title[1]), ""), " ", "-")] = true
+	}
+	return found
+}
 
 func TestEveryLinkLeadsSomewhere(t *testing.T) {
 	pages, _ := filepath.Glob("*.md")
 	for _, page := range append(pages, "../README.md", "../CONTRIBUTING.md", "../CHANGELOG.md", "../internal/README.md") {
 		for _, found := range link.FindAllStringSubmatch(read(t, page), -1) {
-			if _, err := os.Stat(filepath.Join(filepath.Dir(page), found[1])); err != nil {
+			target := page
+			if found[1] != "" {
+				target = filepath.Join(filepath.Dir(page), found[1])
+			}
+			if _, err := os.Stat(target); err != nil {
 				t.Errorf("%s: %v", page, err)
+			} else if found[2] != "" && !anchors(read(t, target))[found[2]] {
+				t.Errorf("%s links to %s, where no heading is %s", page, target, found[2])
 			}
 		}
 	}

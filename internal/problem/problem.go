@@ -36,7 +36,6 @@ const (
 	LimiterUnavailable  Code = "limiter_unavailable"  // 503: the shared quota cannot be counted now
 	AuditUnavailable    Code = "audit_unavailable"    // 503: no required sink records
 	IdentityUnavailable Code = "identity_unavailable" // 503: who is asking cannot be found out now
-	Draining            Code = "draining"             // 503: this replica is shutting down
 	UpstreamTimeout     Code = "upstream_timeout"     // 504: upstream did not answer within upstream.timeout
 	OnlyIfCached        Code = "not_cached"           // 504: Cache-Control: only-if-cached, and it is not (RFC 9111 section 5.2.1.7)
 	ClientGone          Code = "client_gone"          // 499: the client left before the answer; seen in audit and metrics only
