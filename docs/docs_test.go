@@ -220,3 +220,51 @@ func TestEveryLinkLeadsSomewhere(t *testing.T) {
 		}
 	}
 }
+
+// apiRoutes are the portal's calls where its routes are listed.
+var apiRoutes = regexp.MustCompile(`\{"([A-Z]+)", apiPath \+ "([a-z]+)`)
+
+func TestEveryCallOfThePortalIsInItsPage(t *testing.T) {
+	page, known := read(t, "portal.md"), map[string]bool{}
+	for _, found := range apiRoutes.FindAllStringSubmatch(read(t, "../internal/portal/portal.go"), -1) {
+		call := found[1] + " /-/api/" + found[2]
+		known[call] = true
+		if !strings.Contains(page, "| `"+call) {
+			t.Errorf("portal.md does not explain %s", call)
+		}
+	}
+	if len(known) < 8 {
+		t.Errorf("found %d calls: this test looks in the wrong place", len(known))
+	}
+	for _, found := range regexp.MustCompile("\\| `([A-Z]+ /-/api/[a-z]+)").FindAllStringSubmatch(page, -1) {
+		if !known[found[1]] {
+			t.Errorf("portal.md explains %s, which the program does not have", found[1])
+		}
+	}
+}
+
+// jsonField is the name that a field has in a line of the audit log.
+var jsonField = regexp.MustCompile("`json:\"([a-z0-9_]+)\"`")
+
+func TestEveryFieldAndOwnOperationOfTheAuditLogIsInItsPage(t *testing.T) {
+	page, fields, operations := read(t, "audit.md"), 0, 0
+	for _, file := range []string{"record.go", "chain.go"} {
+		for _, found := range jsonField.FindAllStringSubmatch(read(t, "../internal/audit/"+file), -1) {
+			fields++
+			if name := regexp.MustCompile("`([a-z_]+)?\\.?" + found[1] + "[`.]"); !name.MatchString(page) {
+				t.Errorf("audit.md does not explain the field %s", found[1])
+			}
+		}
+	}
+	for _, file := range []string{"../internal/portal/record.go", "../cmd/gateway/token.go"} {
+		for _, found := range regexp.MustCompile(`"(gateway-[a-z-]+)"`).FindAllStringSubmatch(read(t, file), -1) {
+			operations++
+			if !strings.Contains(page, "| `"+found[1]+"` |") {
+				t.Errorf("audit.md does not explain the operation %s", found[1])
+			}
+		}
+	}
+	if fields < 30 || operations < 4 {
+		t.Errorf("found %d fields and %d operations: this test looks in the wrong place", fields, operations)
+	}
+}
