@@ -120,13 +120,16 @@ func (s *Set) Choose(op *catalog.Operation, effect catalog.Effect, t Target, now
 }
 
 // Refused is the answer to a call whose credential cannot be used. It is never a 401, which a client would take for a
-// refusal of its own token. Because is for the log, and may be nil.
+// refusal of its own token. It says when the credential is tried again, or clients that repeat what failed with a 5xx do so at
+// once and several times, in vain. Because is for the log, and may be nil.
 func Refused(c *Credential, because error) error {
 	message := "Upstream refused the gateway's own credential %q; your token is fine. The platform team has to renew it."
 	if c.kept.Load().lost != "" {
 		message = "The gateway's own credential %q cannot be used now; your token is fine. The platform team has to connect it again."
 	}
-	return problem.New(http.StatusBadGateway, problem.UpstreamCredential, message, c.Name()).Because(because)
+	p := problem.New(http.StatusBadGateway, problem.UpstreamCredential, message, c.Name()).Because(because)
+	p.RetryAfter = retryRefused
+	return p
 }
 
 // Replaced is the answer to a request that upstream refused with a secret that has been replaced since, and whose body is

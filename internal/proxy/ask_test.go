@@ -206,8 +206,8 @@ func TestUpstreamsRefusalOfOurCredentialIsNoneOfTheClients(t *testing.T) {
 					t.Error("the credential begins as refused")
 				}
 				for range 2 { // upstream's refusal, then the gateway's own while the credential rests
-					if a := l.call(t.Context(), "GET", path, ""); a.Code != http.StatusBadGateway || a.problem(t) != problem.UpstreamCredential {
-						t.Errorf("answer %d %s, want 502 upstream_credential", a.Code, a.Body)
+					if a := l.call(t.Context(), "GET", path, ""); a.Code != http.StatusBadGateway || a.problem(t) != problem.UpstreamCredential || a.Header().Get("Retry-After") != "30" {
+						t.Errorf("answer %d %s, %v, want 502 upstream_credential, and to come back after its rest", a.Code, a.Body, a.Header())
 					}
 					if healthy() != 0 {
 						t.Error("a refused credential counts as healthy")

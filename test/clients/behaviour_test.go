@@ -28,7 +28,8 @@ import (
 // sends what was recorded of those that do.
 //
 //  1. Empty answers stay empty: TestEmptyAnswersGainNothing, and the MCP server's apply_migration.
-//  2. The reset is in seconds, a 429 says when to come back: TestCLIThatMustWaitLongIsToldOnce.
+//  2. The reset is in seconds, a 429 says when to come back: TestCLIThatMustWaitLongIsToldOnce. So does a credential that
+//     rests: TestCLIIsToldOnceThatTheGatewaysCredentialIsRefused.
 //  3. A function's body depends on Accept: TestFunctionBodyIsWhatWasAskedFor.
 //  4. Terraform polls: TestHealthKeepsItsRepeatedParameters, TestProjectIsSeenToBecomeHealthy.
 //  5. Writes show at other paths: TestWritesShowAtOtherPaths, TestMCPServerReadsBackAtOnceWhatItWrote.
@@ -93,6 +94,28 @@ func TestCLIThatMustWaitLongIsToldOnce(t *testing.T) {
 	})
 	if len(commands) != 2 { // the CLI's and this test's own
 		t.Errorf("the gateway was asked %d times, want once by the CLI: it does not come back when told to wait long", len(commands)-1)
+	}
+}
+
+// The CLI repeats a read five times after a 5xx, unless it is told to come back later than it cares to wait.
+func TestCLIIsToldOnceThatTheGatewaysCredentialIsRefused(t *testing.T) {
+	needClients(t)
+	t.Parallel()
+	g := harness.Start(t, harness.Options{})
+	if err := g.Upstream.Faults().Add(sandbox.Fault{Kind: sandbox.FaultStatus, Status: http.StatusUnauthorized}); err != nil {
+		t.Fatal(err)
+	}
+	token := g.Token("payments")
+	got := newCLI(t, g, token, nil).run(t, "secrets list"+onPayments)
+	if got.exit == 0 || !strings.Contains(got.output(), "your token is fine") {
+		t.Errorf("exit code %d, want the gateway's explanation:\n%s", got.exit, got.output())
+	}
+	g.Audit(g.Get(token, "/v1/projects/"+sandbox.Payments+"/functions").Problem(t).RequestID)
+	commands := slices.DeleteFunc(g.AllAudit(), func(r audit.Record) bool {
+		return r.Phase != audit.Outcome || r.Operation != "v1-list-all-secrets"
+	})
+	if len(commands) != 1 {
+		t.Errorf("the CLI asked %d times, want once", len(commands))
 	}
 }
 
