@@ -70,7 +70,7 @@ func (d *decoding) value(node *yaml.Node, into reflect.Value) {
 
 func (d *decoding) mapping(node *yaml.Node, into reflect.Value) {
 	if node.Kind != yaml.MappingNode {
-		d.fault(node, "wants keys and values such as {%s: …}, has %s", strings.Join(fieldNames(into.Type()), ", "), kindText(node))
+		d.fault(node, "wants keys and values such as {%s: …}, has %s", strings.Join(fieldNames(into.Type()), ", "), kindOnly(node))
 		return
 	}
 	fields, known := d.fields[into.Type()]
@@ -90,7 +90,11 @@ func (d *decoding) mapping(node *yaml.Node, into reflect.Value) {
 			d.fault(key, "this key stands twice: keep one")
 		default:
 			seen = append(seen, key.Value)
+			before := len(d.faults)
 			d.value(value, into.FieldByIndex(field))
+			if len(d.faults) == before && into.FieldByIndex(field).IsZero() && !isNull(resolve(value)) && into.Type().FieldByIndex(field).Tag.Get("zero") == "no" {
+				d.fault(value, "%s would count as left out: write more, or leave the key out for its default", kindText(resolve(value)))
+			}
 		}
 		d.leave()
 	}
@@ -112,7 +116,7 @@ func (d *decoding) sequence(node *yaml.Node, into reflect.Value) {
 
 func (d *decoding) dictionary(node *yaml.Node, into reflect.Value) {
 	if node.Kind != yaml.MappingNode {
-		d.fault(node, "wants names with values, has %s", kindText(node))
+		d.fault(node, "wants names with values, has %s", kindOnly(node))
 		return
 	}
 	into.Set(reflect.MakeMap(into.Type()))
@@ -141,7 +145,8 @@ func (d *decoding) scalar(node *yaml.Node, into reflect.Value) {
 	}
 	// A number or a date where text is wanted passes: it is a forgotten pair of quotes around an id or a version, and
 	// yaml.v3 keeps the writer's own characters.
-	if err := node.Decode(into.Addr().Interface()); err != nil {
+	// A part of a whole number does not pass: yaml.v3 would cut it off.
+	if err := node.Decode(into.Addr().Interface()); err != nil || into.CanInt() && node.ShortTag() == "!!float" {
 		d.fault(node, "wants %s, has %q", typeText(into.Kind()), node.Value)
 	}
 }
@@ -178,6 +183,14 @@ func kindText(node *yaml.Node) string {
 	default:
 		return fmt.Sprintf("%q", node.Value)
 	}
+}
+
+// kindOnly is kindText without a single value's text: where keys belong, such as {file: PATH}, it may well be the secret itself.
+func kindOnly(node *yaml.Node) string {
+	if node.Kind == yaml.ScalarNode {
+		return "a single value"
+	}
+	return kindText(node)
 }
 
 func typeText(kind reflect.Kind) string {

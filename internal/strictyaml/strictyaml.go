@@ -2,7 +2,7 @@
 // line and key.
 //
 // Unknown and repeated keys, values of the wrong type and further documents are faults: a typo in a security setting
-// must never be read as "not set". The package knows the form of a file; what the values mean is for its callers, who
+// must never be read as "not set". A field tagged zero:"no" takes no zero, which its owner takes for a key left out. The package knows the form of a file; what the values mean is for its callers, who
 // report their own faults through Source.Fault so that they carry a line too.
 package strictyaml
 
@@ -90,10 +90,10 @@ func Decode(file string, data []byte, into any) (*Source, error) {
 		return source, Faults{syntaxFault(file, err)}
 	}
 	source.root = document.Content[0]
-	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return source, Faults{{File: file, Message: "the file holds more than one document: keep the first and remove what follows the --- line"}}
-	}
 	d := decoding{source: source, fields: map[reflect.Type]map[string][]int{}}
+	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		d.faults = Faults{{File: file, Message: "the file holds more than one document: keep the first and remove what follows the --- line"}}
+	}
 	d.document(source.root, into)
 	return source, d.faults.Err()
 }
@@ -117,6 +117,9 @@ func (s *Source) Line(path ...any) int {
 	line, _ := s.find(path)
 	return line
 }
+
+// HasKeys reports whether the file was read as keys and values. Of one that was not, nothing is known to be missing.
+func (s *Source) HasKeys() bool { return s.root != nil && resolve(s.root).Kind == yaml.MappingNode }
 
 // Has reports whether the file has a value at path.
 func (s *Source) Has(path ...any) bool {

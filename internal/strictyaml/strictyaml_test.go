@@ -13,7 +13,7 @@ import (
 
 type file struct {
 	Listen string `yaml:"listen"`
-	Port   int    `yaml:"port"`
+	Port   int    `yaml:"port" zero:"no"`
 	TLS    *struct {
 		Cert string `yaml:"cert_file"`
 	} `yaml:"tls"`
@@ -83,7 +83,7 @@ size: 64
 		`f.yaml:3: port: this key stands twice: keep one`,
 		`f.yaml:5: teams[0].name: wants text, has a list`,
 		`f.yaml:5: teams[0].wieght: unknown key: did you mean "weight"?`,
-		`f.yaml:6: teams[1]: wants keys and values such as {name, weight: …}, has "b"`,
+		`f.yaml:6: teams[1]: wants keys and values such as {name, weight: …}, has a single value`,
 		`f.yaml:7: tls.key: unknown key: known here are cert_file`,
 		`f.yaml:8: sets.x: this key stands twice: keep one`,
 		`f.yaml:9: wait: "30" is no duration: write it as 30s, 1h30m or 90d`,
@@ -102,6 +102,9 @@ func TestBrokenFiles(t *testing.T) {
 	for name, test := range map[string]struct{ text, want string }{
 		"not YAML":              {"a: [", "f.yaml:1: this is not valid YAML"},
 		"a second document":     {"port: 1\n---\nport: 2\n", "more than one document"},
+		"both at once":          {"port: x\n---\n", "f.yaml:1: port: wants a whole number"},
+		"a part of a number":    {"port: 1.5\n", `f.yaml:1: port: wants a whole number, has "1.5"`},
+		"a zero that is none":   {"port: 0\n", `f.yaml:1: port: "0" would count as left out: write more, or leave the key out for its default`},
 		"a list at the top":     {"- a\n", "f.yaml:1: wants keys and values"},
 		"aliases without bound": {bomb(), "use fewer aliases"},
 	} {
@@ -112,6 +115,22 @@ func TestBrokenFiles(t *testing.T) {
 				t.Errorf("error = %v, want %q", err, test.want)
 			}
 		})
+	}
+}
+
+// Where a place of a secret belongs, people write the secret; the fault goes into the logs of build machines.
+func TestAValueInPlaceOfKeysIsNotRepeated(t *testing.T) {
+	var f file
+	_, err := strictyaml.Decode("f.yaml", []byte("tls: sbp_hidden\nsets: sbp_hidden\n"), &f)
+	if err == nil || strings.Contains(err.Error(), "hidden") || strings.Count(err.Error(), "has a single value") != 2 {
+		t.Errorf("error = %v", err)
+	}
+}
+
+func TestAKeyWithoutAValueIsLeftOut(t *testing.T) {
+	var f file
+	if _, err := strictyaml.Decode("f.yaml", []byte("port:\n"), &f); err != nil {
+		t.Errorf("error = %v, want none", err)
 	}
 }
 
