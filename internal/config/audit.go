@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"corp.example/gateway/internal/strictyaml"
@@ -22,7 +23,7 @@ type Audit struct {
 	// Sinks get every record. Default: one required file sink in audit/ below state.dir.
 	Sinks []Sink `yaml:"sinks"`
 	// Flush is the longest a read's record stays in memory. Default 1s.
-	Flush strictyaml.Duration `yaml:"flush"`
+	Flush strictyaml.Duration `yaml:"flush" zero:"no"`
 	// SQL is what the record of a database query tells of it besides the SHA-256 of its body: digest, nothing more, or
 	// redacted, the statement with every literal replaced. Default digest.
 	SQL string `yaml:"sql" jsonschema:"enum=digest,enum=redacted"`
@@ -53,13 +54,13 @@ type Sink struct {
 type FileSink struct {
 	Dir string `yaml:"dir"`
 	// MaxSize of one file before the next is begun. Default 64MiB.
-	MaxSize strictyaml.Bytes `yaml:"max_size"`
+	MaxSize strictyaml.Bytes `yaml:"max_size" zero:"no"`
 	// MaxAge of one file before the next is begun. Default 24h.
-	MaxAge strictyaml.Duration `yaml:"max_age"`
+	MaxAge strictyaml.Duration `yaml:"max_age" zero:"no"`
 	// Retention is how long ended files are kept. Default 400d.
-	Retention strictyaml.Duration `yaml:"retention"`
+	Retention strictyaml.Duration `yaml:"retention" zero:"no"`
 	// MaxTotal bounds all files together; the oldest go first. Default 50GiB.
-	MaxTotal strictyaml.Bytes `yaml:"max_total"`
+	MaxTotal strictyaml.Bytes `yaml:"max_total" zero:"no"`
 }
 
 // RedisSink adds records to a stream of the Redis that state.redis names.
@@ -67,7 +68,7 @@ type RedisSink struct {
 	// Stream is its key. Default "gateway:audit".
 	Stream string `yaml:"stream"`
 	// MaxLen is how many records it keeps, about; the oldest go first. Default 100000, some 80 MiB of Redis's memory.
-	MaxLen int64 `yaml:"max_len"`
+	MaxLen int64 `yaml:"max_len" zero:"no"`
 }
 
 func (a *Audit) fillDefaults(stateDir string) {
@@ -176,7 +177,7 @@ func (v *validation) writableParent(dir string, path ...any) {
 	for {
 		info, err := os.Stat(dir)
 		switch {
-		case errors.Is(err, os.ErrNotExist) && dir != filepath.Dir(dir):
+		case (errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && dir != filepath.Dir(dir):
 			dir = filepath.Dir(dir)
 			continue
 		case err != nil:

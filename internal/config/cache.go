@@ -11,7 +11,7 @@ import (
 // Cache steers the cache of reads. Where state.redis is configured, the replicas share it.
 type Cache struct {
 	// Memory bounds what the cache of one replica holds. Default 256MiB, at least 1MiB.
-	Memory strictyaml.Bytes `yaml:"memory"`
+	Memory strictyaml.Bytes `yaml:"memory" zero:"no"`
 	// StaleIfError is how old an answer may be that is served because upstream failed. Default 10m; 0s: never.
 	StaleIfError *strictyaml.Duration `yaml:"stale_if_error"`
 	// IgnoreCookies are the names of cookies that do not keep an answer out of the cache, though upstream sets them with it: those

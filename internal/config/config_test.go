@@ -58,6 +58,7 @@ func TestEveryFaultIsSaidAtOnceWithFileLineAndKey(t *testing.T) {
   lisen: ":1"
   trusted_proxies: [everywhere]
 admin: {listen: ":8443"}
+state: {dir: gateway.yaml}
 upstream: {url: "https://api.example/base", forward_headers: [Authorization, "X-Forwarded-Host", prefer, range]}
 credentials:
   - {name: Shared Token, token: {file: no-such-file}}
@@ -65,11 +66,11 @@ credentials:
 identity:
   issuers: [{name: corp, url: https://login.example}]
   tokens: {max_age: 2y}
-limits: {granularity: both, headroom: 100}
+limits: {granularity: both, headroom: 100, max_wait: 0s, classes: {defualt: [{requests: 1, window: 1s}]}}
 audit: {sinks: [{file: {dir: a}, stdout: true}]}
 telemetry: {log: {level: loud}}
 cache: {ignore_cookies: ["__cf_*"]}
-catalog: {extra: [{id: x-mine, method: GET, path: "no-slash"}]}
+catalog: {extra: [{id: x-mine, method: GET, path: "no-slash"}, {id: x-yours, method: GTE, path: /v2/things, effect: read, scope: "things:read"}]}
 `,
 	})
 	if err == nil {
@@ -80,24 +81,28 @@ catalog: {extra: [{id: x-mine, method: GET, path: "no-slash"}]}
 		`gateway.yaml:3: server.lisen: unknown key: did you mean "listen"?`,
 		`gateway.yaml:4: server.trusted_proxies[0]: "everywhere" is no network`,
 		`gateway.yaml:5: admin.listen: is also the public listener's address`,
-		`gateway.yaml:6: upstream.url: "https://api.example/base" must have no path`,
-		`gateway.yaml:6: upstream.forward_headers[0]: "Authorization" is never forwarded`,
-		`gateway.yaml:6: upstream.forward_headers[1]: "X-Forwarded-Host" is never forwarded`,
-		`gateway.yaml:6: upstream.forward_headers[2]: "prefer" is never forwarded`,
-		`gateway.yaml:6: upstream.forward_headers[3]: "range" is never forwarded`,
-		`gateway.yaml:8: credentials[0].name: "Shared Token" is no name`,
-		`gateway.yaml:8: credentials[0].token: reading the secret: open `,
-		`gateway.yaml:9: credentials[1].token: environment variable UNSET is not set`,
-		`gateway.yaml:9: credentials[1].projects[0]: "short" is no project ref`,
-		`gateway.yaml:11: identity.issuers[0].audience: is missing`,
-		`gateway.yaml:12: identity.tokens.max_age: "2y" is no duration`,
-		`gateway.yaml:13: limits.granularity: "both" is not one of`,
-		`gateway.yaml:13: limits.headroom: 100 is not between`,
-		`gateway.yaml:14: audit.sinks[0]: wants one of`,
-		`gateway.yaml:14: audit.sinks: none is required`,
-		`gateway.yaml:15: telemetry.log.level: "loud" is not one of`,
-		`gateway.yaml:16: cache.ignore_cookies[0]: "__cf_*" is no name of a cookie`,
-		`gateway.yaml:17: catalog.extra`,
+		`gateway.yaml:6: state.dir: `,
+		`gateway.yaml:7: upstream.url: "https://api.example/base" must have no path`,
+		`gateway.yaml:7: upstream.forward_headers[0]: "Authorization" is never forwarded`,
+		`gateway.yaml:7: upstream.forward_headers[1]: "X-Forwarded-Host" is never forwarded`,
+		`gateway.yaml:7: upstream.forward_headers[2]: "prefer" is never forwarded`,
+		`gateway.yaml:7: upstream.forward_headers[3]: "range" is never forwarded`,
+		`gateway.yaml:9: credentials[0].name: "Shared Token" is no name`,
+		`gateway.yaml:9: credentials[0].token: reading the secret: open `,
+		`gateway.yaml:10: credentials[1].token: environment variable UNSET is not set`,
+		`gateway.yaml:10: credentials[1].projects[0]: "short" is no project ref`,
+		`gateway.yaml:12: identity.issuers[0].audience: is missing`,
+		`gateway.yaml:13: identity.tokens.max_age: "2y" is no duration`,
+		`gateway.yaml:14: limits.granularity: "both" is not one of`,
+		`gateway.yaml:14: limits.headroom: 100 is not between`,
+		`gateway.yaml:14: limits.max_wait: "0s" would count as left out`,
+		`gateway.yaml:15: audit.sinks[0]: wants one of`,
+		`gateway.yaml:15: audit.sinks: none is required`,
+		`gateway.yaml:16: telemetry.log.level: "loud" is not one of`,
+		`gateway.yaml:17: cache.ignore_cookies[0]: "__cf_*" is no name of a cookie`,
+		`gateway.yaml:18: catalog.extra[0].path: "no-slash" is no path template`,
+		`gateway.yaml:18: catalog.extra[0].effect: say what it does`,
+		`gateway.yaml:18: catalog.extra[1].method: "GTE" is no method`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("missing: %s", want)
@@ -124,6 +129,37 @@ func TestAFaultyPolicyIsReportedWithTheConfiguration(t *testing.T) {
 	})
 	if err == nil || !strings.Contains(err.Error(), `unknown issuer "nobody"`) {
 		t.Errorf("a member of an issuer that is not configured: %v", err)
+	}
+}
+
+func TestLimitsAreOfAKnownClass(t *testing.T) {
+	_, err := load(t, map[string]string{
+		"gateway.yaml": "server: {public_url: https://g.example}\ncredentials: [{name: shared, token: {env: PAT}}]\nlimits: {classes: {defualt: [{requests: 1, window: 1s}], logs: [{requests: 1, window: 1s}]}}\n",
+		"policy.yaml":  goodPolicy,
+	})
+	if want := `gateway.yaml:3: limits.classes.defualt: "defualt" is no limit class: write one of context, default, `; err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%v, want %s alone", err, want)
+	}
+}
+
+// What a file lacks is not known where it cannot be read.
+func TestAFileThatCannotBeReadHasNoOtherFault(t *testing.T) {
+	for text, want := range map[string]string{"server: {": "gateway.yaml:1: this is not valid YAML", "hello\n": "gateway.yaml:1: wants keys and values"} {
+		if _, err := load(t, map[string]string{"gateway.yaml": text, "policy.yaml": goodPolicy}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "is missing") {
+			t.Errorf("%q: %v, want %q alone", text, err, want)
+		}
+	}
+}
+
+func TestAnAddressToListenOnHasAPort(t *testing.T) {
+	for address, good := range map[string]bool{":8443": true, "127.0.0.1:0": true, "[::1]:443": true, ":https": true, "8443": false, ":99999": false, ":": false, ":nonsense": false} {
+		_, err := load(t, map[string]string{
+			"gateway.yaml": "server: {public_url: https://g.example, listen: \"" + address + "\"}\ncredentials: [{name: shared, token: {env: PAT}}]\n",
+			"policy.yaml":  goodPolicy,
+		})
+		if refused := err != nil && strings.Contains(err.Error(), "server.listen: "); refused == good {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }
 

@@ -36,17 +36,17 @@ type Server struct {
 	// TrustedProxies are the networks (CIDR) whose X-Forwarded-For is believed for the client's address. Default: none.
 	TrustedProxies []string `yaml:"trusted_proxies"`
 	// MaxBody is the largest request body. Default 64MiB: twice the largest function bundle upstream takes.
-	MaxBody strictyaml.Bytes `yaml:"max_body"`
+	MaxBody strictyaml.Bytes `yaml:"max_body" zero:"no"`
 	// MaxConnections is how many connections there may be at a time; further ones wait. One client (an IPv4 address or a
 	// /64 of IPv6; not a trusted proxy) may have half of them. Default 4096: each costs some 20 KiB, and 100 KiB while it
 	// sends the largest header.
-	MaxConnections int `yaml:"max_connections"`
+	MaxConnections int `yaml:"max_connections" zero:"no"`
 	// DrainDelay is how long /readyz fails after SIGTERM, while everything is still served, before the listener closes: a
 	// load balancer must have looked and gone elsewhere. Default 5s; 0s: none, where nothing stands in front.
 	DrainDelay *strictyaml.Duration `yaml:"drain_delay"`
 	// DrainTimeout is how long running and queued requests may take to finish after that. Default 55s: a little over
 	// limits.max_wait.
-	DrainTimeout strictyaml.Duration `yaml:"drain_timeout"`
+	DrainTimeout strictyaml.Duration `yaml:"drain_timeout" zero:"no"`
 }
 
 // Admin is the listener for metrics, health and profiles.
@@ -62,7 +62,7 @@ type Upstream struct {
 	// CAFile holds the certificate authorities upstream's certificate is checked against. Default: the system's.
 	CAFile string `yaml:"ca_file"`
 	// Timeout is how long upstream may take to begin its answer. Default 60s.
-	Timeout strictyaml.Duration `yaml:"timeout"`
+	Timeout strictyaml.Duration `yaml:"timeout" zero:"no"`
 	// ForwardHeaders are request headers let through besides the built-in list. Default: none.
 	ForwardHeaders []string `yaml:"forward_headers"`
 }

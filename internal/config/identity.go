@@ -57,9 +57,9 @@ type Claims struct {
 // Tokens are the rules for minted tokens.
 type Tokens struct {
 	// MaxAge is the longest life of a minted token. Default 90d.
-	MaxAge strictyaml.Duration `yaml:"max_age"`
+	MaxAge strictyaml.Duration `yaml:"max_age" zero:"no"`
 	// ReauthenticateAfter is how long after its owner's last sign-in a minted token works. Default 30d.
-	ReauthenticateAfter strictyaml.Duration `yaml:"reauthenticate_after"`
+	ReauthenticateAfter strictyaml.Duration `yaml:"reauthenticate_after" zero:"no"`
 }
 
 func (i *Identity) fillDefaults() {

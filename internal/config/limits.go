@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
+	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/strictyaml"
 )
 
@@ -16,7 +18,7 @@ type Limits struct {
 	// Headroom is how many requests of each window are left unused. Default 0.
 	Headroom int `yaml:"headroom"`
 	// MaxWait is the longest a request queues. Default 50s: the Supabase CLI gives up after 60 s.
-	MaxWait strictyaml.Duration `yaml:"max_wait"`
+	MaxWait strictyaml.Duration `yaml:"max_wait" zero:"no"`
 	// Reserve keeps shares of the quota for others. Default: none.
 	Reserve []Reserve `yaml:"reserve"`
 	// Classes replaces the catalogue's limits by class, for an upstream that counts otherwise. A call of a class spends all
@@ -71,6 +73,21 @@ func (v *validation) limits(l *Limits) {
 			if limit.Requests < 1 || limit.Window < strictyaml.Duration(time.Millisecond) {
 				v.fault("wants at least one request, and a window of 1ms or longer", "limits", "classes", class, i)
 			}
+		}
+	}
+}
+
+// classes finds limits of a class that no operation has: they would be kept by nobody.
+func (v *validation) classes(limits map[string][]Limit, cat *catalog.Catalog) {
+	var known []string
+	for _, op := range cat.Operations() {
+		known = append(known, op.Class.Name)
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	for _, class := range slices.Sorted(maps.Keys(limits)) {
+		if !slices.Contains(known, class) {
+			v.fault(fmt.Sprintf("%q is no limit class: write one of %s", class, strings.Join(known, ", ")), "limits", "classes", class)
 		}
 	}
 }

@@ -32,6 +32,9 @@ func Load(path string, getenv func(string) string) (*Loaded, error) {
 	}
 	var loaded Loaded
 	source, err := strictyaml.Decode(shown(path), data, &loaded.File)
+	if err != nil && !source.HasKeys() {
+		return nil, err // nothing was read: that keys are missing would not be true
+	}
 	v := &validation{source: source, getenv: getenv}
 	errors.As(err, &v.faults)
 	loaded.fillDefaults()
@@ -40,9 +43,10 @@ func Load(path string, getenv func(string) string) (*Loaded, error) {
 
 	var policyErr error
 	if loaded.Catalog, err = catalog.New(loaded.File.Catalog.Extra...); err != nil {
-		v.fault(err.Error(), "catalog", "extra")
+		v.catalog(err)
 	} else {
 		v.rights(loaded.File.Credentials, loaded.Catalog)
+		v.classes(loaded.File.Limits.Classes, loaded.Catalog)
 		loaded.Policy, policyErr = LoadPolicy(loaded.File.Policy.File, loaded.Catalog, loaded.File.IssuerNames())
 	}
 	if err := errors.Join(v.faults.Err(), policyErr); err != nil {

@@ -31,6 +31,7 @@ type Redis struct {
 }
 
 func (v *validation) state(s *State) {
+	v.writableParent(s.Dir, "state", "dir")
 	if !s.SealKey.IsZero() {
 		if _, err := seal.Load(s.SealKey, v.getenv); err != nil {
 			v.fault(err.Error(), "state", "seal_key")

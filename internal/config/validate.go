@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/secret"
 	"corp.example/gateway/internal/strictyaml"
 	"corp.example/gateway/internal/trust"
@@ -67,8 +69,27 @@ func (v *validation) server(s *Server) {
 }
 
 func (v *validation) listener(address string, path ...any) {
-	if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil && port != "" {
+		_, err = net.LookupPort("tcp", port) // a number up to 65535, or a name such as https
+	}
+	if err != nil || port == "" {
 		v.fault(fmt.Sprintf("%q is no address to listen on: write it as :8443 or 127.0.0.1:8443", address), path...)
+	}
+}
+
+// catalog takes over what is wrong with catalog.extra.
+func (v *validation) catalog(err error) {
+	var faults catalog.Faults
+	if !errors.As(err, &faults) {
+		v.fault(err.Error(), "catalog", "extra")
+	}
+	for _, f := range faults {
+		path := []any{"catalog", "extra", f.Row}
+		if f.Key != "" {
+			path = append(path, f.Key)
+		}
+		v.fault(f.Message, path...)
 	}
 }
 
@@ -153,7 +174,7 @@ func (v *validation) name(name string, seen map[string]bool, path ...any) {
 }
 
 func (v *validation) secret(source secret.Source, path ...any) {
-	if _, err := source.Read(v.getenv); err != nil {
+	if _, err := source.ReadLine(v.getenv); err != nil {
 		v.fault(err.Error(), path...)
 	}
 }

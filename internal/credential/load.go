@@ -45,7 +45,7 @@ func (c *Credential) open() {
 
 // reload reads a token again and reports whether it is another one. A new one is believed to be good.
 func (c *Credential) reload() (changed bool, err error) {
-	text, err := c.config.Token.Read(c.getenv)
+	text, err := c.config.Token.ReadLine(c.getenv)
 	if err != nil {
 		return false, fmt.Errorf("credential %s: %w", c.config.Name, err)
 	}

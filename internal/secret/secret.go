@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"unicode"
 )
 
 const redacted = "redacted"
@@ -86,6 +87,19 @@ func (s Source) Read(getenv func(string) string) (Text, error) {
 		return Text{}, fmt.Errorf("secret file %s is over %d bytes: is this the right file?", s.File, maxSecretBytes)
 	}
 	return check(strings.TrimRight(string(data), "\r\n"), "secret file "+s.File)
+}
+
+// ReadLine is Read for a secret that is sent in a header or a form: one line, without control characters.
+func (s Source) ReadLine(getenv func(string) string) (Text, error) {
+	text, err := s.Read(getenv)
+	if err == nil && strings.ContainsFunc(text.value, unicode.IsControl) {
+		place := "secret file " + s.File
+		if s.Env != "" {
+			place = "environment variable " + s.Env
+		}
+		return Text{}, fmt.Errorf("%s holds more than one line: it must hold the secret alone", place)
+	}
+	return text, err
 }
 
 // check refuses values that can only be mistakes: sent in a header they would fail there, far from their cause.

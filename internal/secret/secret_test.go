@@ -66,3 +66,28 @@ func TestReadingASource(t *testing.T) {
 		})
 	}
 }
+
+func TestASecretForAHeaderIsOneLine(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("one\ntwo\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	getenv := func(name string) string { return map[string]string{"ONE": "a b", "TWO": "a\nb"}[name] }
+	for _, test := range []struct {
+		source    secret.Source
+		want, err string
+	}{
+		{secret.Source{Env: "ONE"}, "a b", ""},
+		{secret.Source{Env: "TWO"}, "", "environment variable TWO holds more than one line"},
+		{secret.Source{File: file}, "", "secret file " + file + " holds more than one line"},
+		{secret.Source{Env: "UNSET"}, "", "is not set"},
+	} {
+		got, err := test.source.ReadLine(getenv)
+		if got.Reveal() != test.want || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+			t.Errorf("ReadLine(%+v) = %q, %v; want %q, %q", test.source, got.Reveal(), err, test.want, test.err)
+		}
+	}
+	if both, err := (secret.Source{File: file}).Read(getenv); err != nil || both.Reveal() != "one\ntwo" {
+		t.Errorf("Read = %q, %v; seal keys stand on several lines", both.Reveal(), err)
+	}
+}
