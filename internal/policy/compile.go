@@ -141,7 +141,7 @@ func (c *compiler) grant(p *Policy, t *team, doc *grantDoc, deny bool, path []an
 	c.effects(g, doc, path)
 	c.until(g, doc, path)
 	c.shape(g, doc, path)
-	if len(c.faults) > before {
+	if len(c.faults) > before || slices.Contains(doc.Effects, 0) { // 0: an effect that could not be read, which was said
 		return
 	}
 	if deny && len(w.scopes)+len(w.permissions)+len(w.operations) == 0 {

@@ -57,6 +57,8 @@ func (e *Explanation) steps(r *rules, q *query, trial bool) {
 		here, does := g.about(q), g.covers(&anyEffect)
 		says := ""
 		switch {
+		case e.Decision.Allow && g.rule == e.Decision.Rule && !(here && g.covers(q)):
+			says = "opens the list, which shows only what the caller may read"
 		case here && g.covers(q):
 			says = "covers the call"
 		case here && g.covers(&timeless):

@@ -59,6 +59,15 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// The rule that opens a list is about its items; that it is not about the list itself would read as a refusal.
+func TestExplainAnOpenedList(t *testing.T) {
+	p := load(t, explained)
+	e := p.Explain(of("eng"), "", policy.Request{Op: operations(t)("v1-list-all-projects"), Target: policy.Target{Resolved: true}}, today)
+	if rule := "policy.yaml:7 teams[0].allow[0]"; !e.Decision.Allow || !slices.Contains(e.Steps, policy.Step{Rule: rule, Says: "opens the list, which shows only what the caller may read"}) {
+		t.Errorf("%+v, want one step of %s that opens the list", e, rule)
+	}
+}
+
 func TestExplainNobody(t *testing.T) {
 	p := load(t, explained)
 	if e := p.Explain(nil, "", policy.Request{}, today); e.Decision.Allow || e.Decision.Reason == "" || len(e.Steps) != 0 {

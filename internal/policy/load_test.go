@@ -105,6 +105,15 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// What follows from a fault is not said beside it.
+func TestAnUnknownEffectIsTheOnlyFault(t *testing.T) {
+	_, err := policy.Load("policy.yaml", []byte("teams:\n- {name: eng, allow: [{projects: [\"*\"], scopes: [projects:read], effects: [reads]}]}\n"), table(t))
+	var faults strictyaml.Faults
+	if !errors.As(err, &faults) || len(faults) != 1 {
+		t.Errorf("%v, want one fault", err)
+	}
+}
+
 // Whoever mends a policy sees everything at once.
 func TestAllFaultsAtOnce(t *testing.T) {
 	_, err := policy.Load("policy.yaml", []byte(`
