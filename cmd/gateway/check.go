@@ -16,7 +16,7 @@ func checkCommand(getenv func(string) string) *cobra.Command {
 unknown scopes, permissions and operations, and the policy's own tests. Every fault is printed
 at once with its file, line and key; the exit status is 1 where there is one.`,
 		Example: "  gateway check --config configs/gateway.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	path := configFlag(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {

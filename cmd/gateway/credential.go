@@ -90,7 +90,7 @@ func (k *keyring) oauth(c *config.Credential) *credential.App {
 
 func credentialDisconnect(open func() (*keyring, error)) *cobra.Command {
 	command := &cobra.Command{
-		Use:   "disconnect NAME",
+		Use:   "disconnect --config FILE NAME",
 		Short: "Revoke an OAuth app's tokens upstream and forget them",
 		Long: `Asks upstream to revoke the tokens of an OAuth app and forgets them here. Where upstream cannot be
 asked, or the tokens cannot be read, nothing changes; with --forget they are forgotten all the same,

@@ -20,7 +20,7 @@ const callbackPath = "/callback"
 
 func credentialConnect(open func() (*keyring, error)) *cobra.Command {
 	command := &cobra.Command{
-		Use:   "connect NAME",
+		Use:   "connect --config FILE NAME",
 		Short: "Give an OAuth app its tokens: somebody agrees in a browser",
 		Long: `Prints a URL, alone, on standard output, and waits until somebody has opened it in a browser and
 agreed that the app may act for an organization. Upstream then sends the browser back to this

@@ -30,9 +30,11 @@ type listedCredential struct {
 
 func credentialList(open func() (*keyring, error)) *cobra.Command {
 	command := &cobra.Command{
-		Use:   "list",
+		Use:   "list --config FILE",
 		Short: "List the upstream credentials: kind, owner, health, expiry, reach",
-		Args:  cobra.NoArgs,
+		Long: `Lists the upstream credentials: what they are, whose quota they spend, how they are, when they end,
+what they reach and may do. Times are UTC. --format json names their scopes and permissions.`,
+		Args: noArgs,
 	}
 	format := listFlag(command)
 	command.RunE = func(command *cobra.Command, _ []string) (err error) {
@@ -112,9 +114,14 @@ func writeCredentials(w io.Writer, list []listedCredential) error {
 		if !c.Expires.IsZero() {
 			expires = c.Expires.UTC().Format(time.DateTime)
 		}
-		rights := "everything"
-		if len(c.Rights) > 0 {
-			rights = fmt.Sprintf("%d scopes and permissions", len(c.Rights))
+		var rights string
+		switch n := len(c.Rights); n {
+		case 0:
+			rights = "everything"
+		case 1:
+			rights = c.Rights[0]
+		default:
+			rights = fmt.Sprintf("%d scopes and permissions", n)
 		}
 		_, _ = fmt.Fprintln(table, strings.Join([]string{c.Name, c.Kind, printable(c.Owner), c.Health, dash(expires), c.Reach, rights, dash(c.Fault)}, "\t"))
 	}

@@ -34,7 +34,7 @@ func demoCommand(getenv func(string) string) *cobra.Command {
 gateway between them, on loopback and without asking for anything. It prints where they are, a
 token that works and lines to paste. Nothing it does leaves this machine; Ctrl-C ends it and
 removes what it wrote.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	listen := command.Flags().String("listen", "127.0.0.1:8080", "the gateway's address; where it is busy, a free port is taken")
 	command.RunE = func(command *cobra.Command, _ []string) error {

@@ -25,7 +25,7 @@ is not, or does not answer within three seconds; what is not well is printed.
 
 /readyz tells whether it can serve, /healthz only whether the process lives.`,
 		Example: "  gateway health\n  gateway health --url http://127.0.0.1:9090/healthz",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			return health(command.Context(), url, command.OutOrStdout())
 		},

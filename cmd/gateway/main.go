@@ -29,6 +29,9 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	if err := unknownCommand(root, args); err != nil {
+		return err
+	}
 	return root.ExecuteContext(ctx)
 }
 
@@ -42,9 +45,11 @@ access its team was granted, a place in a fair queue instead of a 429, answers f
 and a line in an audit log.
 
 Begin with "gateway demo": it runs everything on this machine and asks for nothing.`,
+		Version:       buildVersion(),
 		SilenceUsage:  true, // an error says what to do; the usage text would bury it
 		SilenceErrors: true,
 	}
+	root.SetVersionTemplate("gateway {{.Version}}\n")
 	root.AddCommand(
 		demoCommand(getenv),
 		serveCommand(getenv),
@@ -62,6 +67,7 @@ Begin with "gateway demo": it runs everything on this machine and asks for nothi
 		healthCommand(),
 		versionCommand(),
 	)
+	explainMisuse(root)
 	return root
 }
 

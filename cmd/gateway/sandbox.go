@@ -76,7 +76,7 @@ A fault is a kind, then what it applies to, separated by commas:
 
   # add a fault to the running one
   curl -d '["status=500,times=1"]' http://127.0.0.1:9901/_sandbox/faults`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error { return f.run(command.Context(), command.OutOrStdout()) },
 	}
 	f.define(command)

@@ -15,7 +15,7 @@ answers for server.drain_delay, stops accepting, lets running and queued request
 server.drain_timeout and flushes the audit log; a second signal ends it at once. SIGHUP, or a change
 of the file, reads the policy again; a faulty policy changes nothing and is reported.`,
 		Example: "  gateway serve --config /etc/gateway/gateway.yaml",
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	path := configFlag(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {

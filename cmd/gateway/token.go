@@ -79,14 +79,14 @@ func tokenCreate(open func() (*desk, error)) *cobra.Command {
 	var teams []string
 	var limits identity.Restriction
 	command := &cobra.Command{
-		Use:   "create --subject WHO --team TEAM --name NAME",
+		Use:   "create --config FILE --subject WHO --team TEAM",
 		Short: "Create a token and print it, alone, on standard output",
 		Long: `Creates a token and prints it, alone, on standard output: it is shown this once. The token stands
 for the subject, a name of your choice that audit lines show, and is in the teams given. With
 --scope and --project it may do less than they may.`,
 		Example: `  gateway token create --subject nightly-backup --team payments --name backup --expires 30d
   gateway token create --subject ada --email ada@corp.example --team payments --name laptop --project abcdefghijklmnopqrst`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	flags := command.Flags()
 	flags.StringVar(&subject, "subject", "", "whom the token stands for (required)")
@@ -177,9 +177,9 @@ func parseExpiry(text string, now time.Time) (time.Time, error) {
 
 func tokenList(open func() (*desk, error)) *cobra.Command {
 	command := &cobra.Command{
-		Use:   "list",
+		Use:   "list --config FILE",
 		Short: "List the tokens that are in force",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 	}
 	format := listFlag(command)
 	command.RunE = func(command *cobra.Command, _ []string) (err error) {
@@ -218,7 +218,7 @@ func writeTokens(w io.Writer, infos []identity.TokenInfo) error {
 
 func tokenRevoke(open func() (*desk, error)) *cobra.Command {
 	return &cobra.Command{
-		Use:   "revoke TOKEN-OR-ID",
+		Use:   "revoke --config FILE TOKEN-OR-ID",
 		Short: "Revoke a token, given itself or its id",
 		Long: `Revokes a token, given itself or, better, its id as "gateway token list" shows it: the command line
 is seen by others on the machine and stays in the shell's history. With "-" it is read from standard
