@@ -62,7 +62,7 @@ func loadTokenSettings(path string, getenv func(string) string) (tokenSettings, 
 	if err != nil {
 		return tokenSettings{}, err
 	}
-	return tokenSettings{Connect: func() (state.Connection, error) { return connectState(&loaded.State, getenv) }, Teams: loaded.Policy.TeamNames(),
+	return tokenSettings{Connect: func() (state.Connection, error) { return connectState(&loaded.State, getenv) }, Teams: loaded.Policy.TeamNames(), Catalog: loaded.Catalog,
 		Tokens:    identity.Tokens{MaxAge: time.Duration(loaded.Identity.Tokens.MaxAge), ReauthenticateAfter: time.Duration(loaded.Identity.Tokens.ReauthenticateAfter)},
 		OpenAudit: func() (*audit.Log, func() error, error) { return openOperatorLog(loaded, getenv) }}, nil
 }

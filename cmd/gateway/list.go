@@ -44,6 +44,14 @@ func printable(s string) string {
 	}, s)
 }
 
+// listed names all there are.
+func listed(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
 func dash(s string) string {
 	if s == "" {
 		return "-"

@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"corp.example/gateway/internal/audit"
+	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/identity"
+	"corp.example/gateway/internal/portal"
 	"corp.example/gateway/internal/problem"
 	"corp.example/gateway/internal/state"
 	"corp.example/gateway/internal/strictyaml"
@@ -22,6 +24,7 @@ type tokenSettings struct {
 	Connect func() (state.Connection, error) // to what the service keeps tokens in
 	Tokens  identity.Tokens                  // identity.tokens
 	Teams   []string                         // the policy's teams, to tell a mistyped --team; nil: not checked
+	Catalog *catalog.Catalog                 // to tell a mistyped --scope or --project; nil: not checked
 
 	// OpenAudit opens the audit log for one command, and returns what closes it. Nil: nothing is recorded.
 	OpenAudit func() (log *audit.Log, end func() error, err error)
@@ -117,6 +120,11 @@ for the subject, a name of your choice that audit lines show, and is in the team
 		if err := d.checkTeams(teams); err != nil {
 			return err
 		}
+		if d.settings.Catalog != nil {
+			if err := portal.CheckLimits(d.settings.Catalog, limits); err != nil {
+				return plain(err)
+			}
+		}
 		var secret string
 		var info identity.TokenInfo
 		if err := d.recorded(command.Context(), "gateway-token-create", "a token for "+subject, func() (string, error) {
@@ -150,7 +158,7 @@ func (d *desk) checkTeams(teams []string) error {
 	}
 	for _, team := range teams {
 		if !known[team] {
-			return fmt.Errorf("--team %q: the policy has no such team; it has %s", team, strings.Join(d.settings.Teams, ", "))
+			return fmt.Errorf("--team %q: the policy has no such team; it has %s", team, listed(d.settings.Teams))
 		}
 	}
 	return nil
@@ -170,7 +178,7 @@ func parseExpiry(text string, now time.Time) (time.Time, error) {
 	}
 	var d strictyaml.Duration
 	if err := d.UnmarshalText([]byte(text)); err != nil || d <= 0 {
-		return time.Time{}, fmt.Errorf("--expires %q: write it as a time such as 12h or 90d, or as a date such as 2027-01-31", text)
+		return time.Time{}, fmt.Errorf("--expires %q: write it as a duration such as 12h or 90d, or as a date such as 2027-01-31", text)
 	}
 	return now.Add(time.Duration(d)), nil
 }
@@ -179,7 +187,9 @@ func tokenList(open func() (*desk, error)) *cobra.Command {
 	command := &cobra.Command{
 		Use:   "list --config FILE",
 		Short: "List the tokens that are in force",
-		Args:  noArgs,
+		Long: `Lists the tokens that are in force. Times are UTC. LIMITS tells to how many scopes and projects a
+token is limited; --format json names them.`,
+		Args: noArgs,
 	}
 	format := listFlag(command)
 	command.RunE = func(command *cobra.Command, _ []string) (err error) {
@@ -202,18 +212,33 @@ func tokenList(open func() (*desk, error)) *cobra.Command {
 
 func writeTokens(w io.Writer, infos []identity.TokenInfo) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "ID\tNAME\tSUBJECT\tISSUER\tTEAMS\tCREATED\tEXPIRES\tLAST USED")
+	_, _ = fmt.Fprintln(table, "ID\tNAME\tSUBJECT\tISSUER\tTEAMS\tLIMITS\tCREATED\tEXPIRES\tLAST USED")
 	for _, i := range infos {
 		used := "never"
 		if !i.LastUsed.IsZero() {
 			used = i.LastUsed.Format(time.DateTime)
 		}
 		_, _ = fmt.Fprintln(table, strings.Join([]string{
-			i.ID, printable(i.Name), printable(i.Subject), dash(i.Issuer), dash(printable(strings.Join(i.Teams, ","))),
+			i.ID, printable(i.Name), printable(i.Subject), dash(i.Issuer), dash(printable(strings.Join(i.Teams, ","))), dash(limitsOf(i.Limits)),
 			i.Created.Format(time.DateTime), i.Expires.Format(time.DateTime), used,
 		}, "\t"))
 	}
 	return table.Flush() // and with it every error from before
+}
+
+// limitsOf tells in a few words what a token may do less than its owner.
+func limitsOf(limits identity.Restriction) string {
+	var words []string
+	if limits.Team != "" {
+		words = append(words, "team "+printable(limits.Team))
+	}
+	if n := len(limits.Scopes); n > 0 {
+		words = append(words, counted(n, "scope"))
+	}
+	if n := len(limits.Projects); n > 0 {
+		words = append(words, counted(n, "project"))
+	}
+	return strings.Join(words, ", ")
 }
 
 func tokenRevoke(open func() (*desk, error)) *cobra.Command {

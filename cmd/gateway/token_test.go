@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/identity"
 	"corp.example/gateway/internal/state"
 )
@@ -19,11 +20,15 @@ import (
 // token runs "gateway token …" on a state directory and returns what it printed.
 func token(t *testing.T, dir string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
+	cat, err := catalog.New()
+	if err != nil {
+		t.Fatal(err)
+	}
 	command := tokenCommand(func(path string) (tokenSettings, error) {
 		if path != "gateway.yaml" {
 			return tokenSettings{}, errors.New("reading " + path)
 		}
-		return tokenSettings{Connect: connect(dir), Tokens: identity.Tokens{MaxAge: 24 * time.Hour}, Teams: []string{"payments", "search"}}, nil
+		return tokenSettings{Connect: connect(dir), Tokens: identity.Tokens{MaxAge: 24 * time.Hour}, Teams: []string{"payments", "search"}, Catalog: cat}, nil
 	})
 	var out, log bytes.Buffer
 	command.SilenceErrors, command.SilenceUsage = true, true
@@ -108,6 +113,8 @@ func TestTokenCreateRefusals(t *testing.T) {
 		"longer than allowed": {[]string{"--subject", "a", "--expires", "2d"}, "1 day at most"},
 		"a day long gone":     {[]string{"--subject", "a", "--expires", "2001-01-31"}, "expired already"},
 		"no e-mail address":   {[]string{"--subject", "a", "--email", "ada"}, `--email "ada"`},
+		"an unknown scope":    {[]string{"--subject", "a", "--scope", "databse:read"}, `no scope or permission "databse:read". Did you mean database:read?`},
+		"no project":          {[]string{"--subject", "a", "--project", "abc"}, `"abc" is no project reference`},
 		"two addresses":       {[]string{"--subject", "a", "--email", "a@evil@corp.example"}, "--email"},
 		"an argument":         {[]string{"--subject", "a", "extra"}, "extra"},
 	} {
@@ -126,13 +133,13 @@ func TestTokenCreateRefusals(t *testing.T) {
 func TestTokenList(t *testing.T) {
 	dir := t.TempDir()
 	secret, id := createToken(t, dir, "--name", "first")
-	createToken(t, dir, "--name", "second")
+	createToken(t, dir, "--name", "second", "--scope", "database:read", "--scope", "projects:*", "--project", "abcdefghijklmnopqrst")
 	table, _, err := token(t, dir, "list")
 	if err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(strings.TrimSpace(table), "\n")
-	if len(lines) != 3 || !strings.HasPrefix(lines[0], "ID ") || !strings.Contains(table, id) || !strings.Contains(table, "never") {
+	if len(lines) != 3 || !strings.HasPrefix(lines[0], "ID ") || !strings.Contains(table, id) || !strings.Contains(table, "never") || strings.Count(table, "2 scopes, 1 project") != 1 {
 		t.Errorf("the table is\n%s", table)
 	}
 	list, _, err := token(t, dir, "list", "--format", "json")

@@ -101,15 +101,22 @@ func describe(id, name string, limits identity.Restriction) string {
 	return text
 }
 
-// checkLimits refuses limits that name nothing: a token that a typing mistake left without any right would be a riddle.
+// checkLimits refuses limits that name nothing, or a team that is not the caller's.
 func (p *Portal) checkLimits(v *visit, limits identity.Restriction) error {
-	invalid := func(format string, args ...any) error {
-		return problem.New(http.StatusBadRequest, problem.BadRequest, format, args...)
-	}
 	if teams := v.rules.Teams(v.caller); limits.Team != "" && !slices.Contains(teams, limits.Team) {
 		return invalid("%.100q is none of your teams.", limits.Team)
 	}
-	known := slices.Concat(p.config.Catalog.Scopes(), p.config.Catalog.Permissions())
+	return CheckLimits(p.config.Catalog, limits)
+}
+
+func invalid(format string, args ...any) error {
+	return problem.New(http.StatusBadRequest, problem.BadRequest, format, args...)
+}
+
+// CheckLimits refuses scopes and projects that there are not: a token that a typing mistake left without any right would be
+// a riddle. "gateway token create" asks it, too.
+func CheckLimits(cat *catalog.Catalog, limits identity.Restriction) error {
+	known := slices.Concat(cat.Scopes(), cat.Permissions())
 	for _, name := range limits.Scopes {
 		if !namesSome(name, known) {
 			suggestion := ""
@@ -120,7 +127,7 @@ func (p *Portal) checkLimits(v *visit, limits identity.Restriction) error {
 		}
 	}
 	for _, ref := range limits.Projects {
-		if call, err := p.config.Catalog.Parse(http.MethodGet, "/v1/projects/"+ref); err != nil || call.Target.ID != ref {
+		if call, err := cat.Parse(http.MethodGet, "/v1/projects/"+ref); err != nil || call.Target.ID != ref {
 			return invalid("%.100q is no project reference: it is the word of twenty letters in the project's address.", ref)
 		}
 	}
