@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,6 +104,9 @@ func explainCall(command *cobra.Command, loaded *config.Loaded, q question, meth
 	if err != nil {
 		return err
 	}
+	if err := known(caller, loaded); err != nil {
+		return fmt.Errorf("--as %s: %w", q.who, err)
+	}
 	call, err := loaded.Catalog.Parse(method, path)
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", method, path, err)
@@ -168,6 +172,19 @@ func (q *question) untold(rules *policy.Policy, caller *identity.Caller, request
 		}
 	}
 	return lines.String()
+}
+
+// known refuses a team or an issuer that there is not: a mistyped one would read as a refusal by the policy.
+func known(caller *identity.Caller, loaded *config.Loaded) error {
+	for _, team := range caller.Teams {
+		if teams := loaded.Policy.TeamNames(); !slices.Contains(teams, team) {
+			return fmt.Errorf("the policy has no such team; it has %s", listed(teams))
+		}
+	}
+	if issuers := loaded.IssuerNames(); caller.Issuer != "" && !slices.Contains(issuers, caller.Issuer) {
+		return fmt.Errorf("the configuration has no such issuer; it has %s", listed(issuers))
+	}
+	return nil
 }
 
 // callerOf makes the caller that a --as describes.

@@ -74,6 +74,14 @@ func TestExplainOneCall(t *testing.T) {
 			t.Errorf("explain %q: %v\n%s\nwant allow %v and %q", test.args, err, out, test.allow, test.has)
 		}
 	}
+	for who, want := range map[string]string{"team:payment": "the policy has no such team; it has payments", "issuer:github,repository=acme/payments": "the configuration has no such issuer; it has none"} {
+		if out, err := explainRun(t, dir, "--as", who, "GET", "/v1/projects/"+ours); err == nil || !strings.Contains(err.Error(), "--as "+who+": "+want) {
+			t.Errorf("explain --as %s: %v\n%s\nwant %q", who, err, out, want)
+		}
+	}
+	if out, err := explainRun(t, dir, "--audit", dir); err == nil || !strings.Contains(err.Error(), "no audit files in "+dir) {
+		t.Errorf("a folder without a log: %v\n%s", err, out)
+	}
 	for _, args := range [][]string{
 		{}, {"--as", "group:x"}, {"--as", "x", "GET", "/v1/projects"}, {"--as", "group:x", "GET", "/v1/nothing"},
 		{"--as", "group:x", "--audit", dir}, {"--audit", dir, "GET", "/v1/projects"}, {"--audit", dir, "--since", "soon"},
@@ -131,7 +139,7 @@ func TestReplayTellsWhichDecisionsWouldChange(t *testing.T) {
 		want   string // a part of the output
 		change bool
 	}{
-		{"as before", `allow: [{projects: [` + ours + `], scopes: ["projects:read"]}]`, call("v1-get-project", ours, true, nil), "1 calls judged", false},
+		{"as before", `allow: [{projects: [` + ours + `], scopes: ["projects:read"]}]`, call("v1-get-project", ours, true, nil), "1 call judged", false},
 		{"a grant is gone", `allow: [{projects: [` + ours + `], scopes: ["rest:read"]}]`, call("v1-get-project", ours, true, nil), "no grant: projects:read", true},
 		{"a deny is new", "deny: [{projects: [" + ours + "], branches: false, operations: [v1-get-project]}]\n    allow: [{projects: [" + ours + `], scopes: ["*"]}]`,
 			call("v1-get-project", ours, true, nil), "new.yaml:4 teams[0].deny[0]", true},

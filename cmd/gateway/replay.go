@@ -29,6 +29,9 @@ func replayCommand(command *cobra.Command, loaded *config.Loaded, dir, since, un
 	if err := errors.Join(faults[:]...); err != nil {
 		return err
 	}
+	if err := audit.HasFiles(dir); err != nil { // a mistyped folder would pass for a log in which nothing changes
+		return err
+	}
 	r := newReplay(loaded.Policy, loaded.Catalog)
 	bar := newProgress(command.ErrOrStderr())
 	for record, err := range audit.Search(command.Context(), dir, filter) {
@@ -44,7 +47,7 @@ func replayCommand(command *cobra.Command, loaded *config.Loaded, dir, since, un
 		return err
 	}
 	if n := r.changed(); n > 0 {
-		return fmt.Errorf("%d recorded calls would be decided otherwise", n)
+		return fmt.Errorf("%s would be decided otherwise", counted(n, "recorded call"))
 	}
 	return nil
 }
@@ -242,7 +245,7 @@ func (r *replay) print(out io.Writer) error {
 		w.line("The log holds no calls that a policy decided about in that time.")
 		return w.err
 	}
-	w.line("%d calls judged, %s to %s UTC: %d would be decided otherwise by %s.", r.judged, stamp(r.first), stamp(r.last), r.changed(), r.rules.File())
+	w.line("%s judged, %s to %s UTC: %d would be decided otherwise by %s.", counted(r.judged, "call"), stamp(r.first), stamp(r.last), r.changed(), r.rules.File())
 	for _, allow := range []bool{false, true} {
 		title := "Allowed then, refused by this policy:"
 		if allow {

@@ -59,6 +59,19 @@ func Lines(ctx context.Context, dir string, f Filter) iter.Seq2[Line, error] {
 	}
 }
 
+// HasFiles reports a directory in which there is nothing to search.
+func HasFiles(dir string) error {
+	chains, err := listFiles(dir)
+	if err == nil && len(chains) == 0 {
+		return noFiles(dir)
+	}
+	return err
+}
+
+func noFiles(dir string) error {
+	return fmt.Errorf("no audit files in %s: their names end in .jsonl or .jsonl.gz", dir)
+}
+
 func chosenChains(dir, chain string) (map[string][]file, error) {
 	chains, err := listFiles(dir)
 	if err != nil {

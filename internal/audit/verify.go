@@ -90,7 +90,7 @@ func Verify(ctx context.Context, dir string, o VerifyOptions) ([]Report, error) 
 		return nil, err
 	}
 	if len(names) == 0 {
-		return nil, fmt.Errorf("no audit files in %s: their names end in .jsonl or .jsonl.gz", dir)
+		return nil, noFiles(dir)
 	}
 	var reports []Report
 	done := int64(0)
