@@ -24,8 +24,8 @@ at once with its file, line and key; the exit status is 1 where there is one.`,
 		if err != nil {
 			return fmt.Errorf("the configuration has faults:\n%w", err)
 		}
-		_, err = fmt.Fprintf(command.OutOrStdout(), "%s is good: %d teams, %d operations, %d credentials\n",
-			*path, len(loaded.Policy.TeamNames()), len(loaded.Catalog.Operations()), len(loaded.Credentials))
+		_, err = fmt.Fprintf(command.OutOrStdout(), "%s is good: %s, %s, %s\n", *path, counted(len(loaded.Policy.TeamNames()), "team"),
+			counted(len(loaded.Catalog.Operations()), "operation"), counted(len(loaded.Credentials), "credential"))
 		return err
 	}
 	return command

@@ -38,8 +38,8 @@ func health(ctx context.Context, url string, stdout io.Writer) error {
 	ctx, cancel := context.WithTimeout(ctx, healthTime)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return fmt.Errorf("--url: %w", err)
+	if err != nil || request.URL.Scheme != "http" && request.URL.Scheme != "https" || request.URL.Host == "" {
+		return fmt.Errorf("--url %q: write it as http://127.0.0.1:9090/readyz", url)
 	}
 	// No proxy: one named in the environment is for the way to upstream, and this question is for a neighbour.
 	// No connection that is kept: the watchdog asks again and again, and each time with a client of its own.
@@ -52,6 +52,9 @@ func health(ctx context.Context, url string, stdout io.Writer) error {
 	body, err := io.ReadAll(io.LimitReader(response.Body, 64<<10)) // some lines, whatever answers there
 	if err != nil {
 		return fmt.Errorf("reading the gateway's answer: %w", err)
+	}
+	if response.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("there is nothing to ask at %s: /readyz and /healthz are on the address of admin.listen", url)
 	}
 	if response.StatusCode != http.StatusOK {
 		return fmt.Errorf("the gateway is not well: %s: %s", response.Status, strings.TrimSpace(string(body)))

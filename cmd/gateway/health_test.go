@@ -14,6 +14,10 @@ func TestHealthTellsWhatTheAdminListenerSays(t *testing.T) {
 			http.Error(w, `{"redis":"away"}`, http.StatusServiceUnavailable)
 			return
 		}
+		if r.URL.Path != "/healthz" {
+			http.NotFound(w, r)
+			return
+		}
 		_, _ = w.Write([]byte("ok\n"))
 	}))
 	defer admin.Close()
@@ -21,7 +25,10 @@ func TestHealthTellsWhatTheAdminListenerSays(t *testing.T) {
 		{admin.URL + "/healthz", "ok\n", ""},
 		{admin.URL + "/readyz", "", `503 Service Unavailable: {"redis":"away"}`},
 		{"http://127.0.0.1:1/healthz", "", "does not answer"},
+		{admin.URL, "", "/readyz and /healthz are on the address of admin.listen"},
 		{"::", "", "--url"},
+		{"127.0.0.1:9090", "", `--url "127.0.0.1:9090": write it as http://127.0.0.1:9090/readyz`},
+		{"localhost", "", `--url "localhost": write it as`},
 	} {
 		var out strings.Builder
 		err := run(t.Context(), []string{"health", "--url", test.url}, func(string) string { return "" }, &out, &out)

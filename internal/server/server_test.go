@@ -84,6 +84,21 @@ func TestAPanicIsAnsweredWithoutItsValue(t *testing.T) {
 	}
 }
 
+// What is said of an address that is taken would mislead where it is not.
+func TestAnAddressThatCannotBeListenedOnIsNamed(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for address, another := range map[string]bool{taken.Addr().String(): true, "192.0.2.1:8443": false} {
+		_, err := server.Listen(server.Config{Listen: address, AdminListen: "127.0.0.1:0"})
+		if err == nil || !strings.HasPrefix(err.Error(), "server.listen: listen tcp "+address) || strings.Contains(err.Error(), "is another gateway running?") != another {
+			t.Errorf("listening on %s: %v; want the question for another gateway: %v", address, err, another)
+		}
+	}
+}
+
 func TestTheAdminHandlersAreOnTheirOwnListener(t *testing.T) {
 	var s running
 	s.serve(t, server.Config{

@@ -34,7 +34,7 @@ func typeRunIt(t *testing.T, section harness.Section) {
 	script := strings.Replace(section.Shell, serve, strings.TrimSpace(serve)+" 2>gateway.log &\ntrap 'kill %1; wait' EXIT\nuntil gateway health --url http://"+admin+"/readyz >/dev/null 2>&1; do kill -0 %1; sleep 0.1; done\n", 1)
 	script = strings.Replace(script, "gateway explain ", "! gateway explain ", 1) // exits with 1, since it denies
 	seen := newShell(t, folder).types(t, "set -m\n"+script)
-	for _, want := range []string{"gateway.yaml is good: 1 teams", "decision  deny", "secrets:read", "sbp_"} {
+	for _, want := range []string{"gateway.yaml is good: 1 team,", "decision  deny", "secrets:read", "sbp_"} {
 		if !strings.Contains(seen, want) {
 			t.Errorf("what is typed does not show %q:\n%s", want, seen)
 		}
