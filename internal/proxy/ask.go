@@ -47,7 +47,7 @@ type asked struct {
 func (a *asked) upstream() audit.Upstream {
 	met := audit.Upstream{Duration: a.took}
 	if a.response != nil {
-		met.Status, met.RequestID = a.response.StatusCode, a.response.Header.Get("X-Request-Id")
+		met.Status, met.RequestID = a.response.StatusCode, first(a.response.Header, "X-Request-Id")
 	}
 	return met
 }
@@ -108,11 +108,11 @@ func quotaScope(call catalog.Call, target policy.Target) string {
 // ask is steps 7 to 9. The response's body is still to be read, and scrubbed of our credential.
 func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 	var a asked
-	turn := func(ctx context.Context) (*limiter.Slot, error) { return p.config.Limiter.Acquire(ctx, e.turn) }
+	var slot *limiter.Slot
 	for {
 		// 7. Queue for a slot in every bucket the call spends.
-		slot, err := p.queue(ctx, e.call.Op, &a, turn)
-		if err != nil {
+		var err error
+		if slot, err = p.queue(ctx, &e, &a, slot); err != nil {
 			return a, err
 		}
 
@@ -130,24 +130,24 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 		began := time.Now()
 		forwarding, span := p.span(ctx, "forward", trace.SpanKindClient, e.call.Op)
 		a.response, err = p.config.Upstream.forward(forwarding, e.method, &e.call, e.header, e.body, bearer)
-		a.took = time.Since(began)
+		ended := time.Now()
+		a.took = ended.Sub(began)
 		if err != nil {
 			answered(span, 0)
-			p.metrics.upstreamAnswered(e.call.Op, 0, a.took)
+			p.metrics.upstreamAnswered(e.call.Op, 0, ended, a.took)
 			slot.Lost()
 			return a, unanswered(err, e.isRead)
 		}
 		answered(span, a.response.StatusCode)
-		p.metrics.upstreamAnswered(e.call.Op, a.response.StatusCode, a.took)
+		p.metrics.upstreamAnswered(e.call.Op, a.response.StatusCode, ended, a.took)
 
 		// 9. Learn.
 		slot.Learn(a.response.StatusCode, a.response.Header)
-		again, err := p.observe(ctx, &e, bearer, a.response)
+		again, err := p.observe(ctx, &e, bearer, a.response, ended)
 		switch status := a.response.StatusCode; {
 		case err != nil:
 			return a, err
 		case again:
-			turn = slot.Retry
 			continue
 		case status == http.StatusTooManyRequests:
 			p.metrics.upstreamLimited.Inc()
@@ -155,11 +155,10 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 			if e.body == nil || e.body.replayable() {
 				// Upstream refused before it acted, so the same call may be sent again in its turn.
 				discard(a.response.Body)
-				turn = slot.Retry
 				continue
 			}
 		}
-		if coding := a.response.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		if coding := first(a.response.Header, "Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 			a.response.Body.Close()
 			return a, unreadable(coding)
 		}
@@ -168,15 +167,20 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 	}
 }
 
-// queue waits for one turn. How long counts also where the turn did not come.
-func (p *Proxy) queue(ctx context.Context, op *catalog.Operation, a *asked, turn func(context.Context) (*limiter.Slot, error)) (*limiter.Slot, error) {
+// queue waits for one turn: the first, or another one after that of the slot refused, nil for none. How long counts also
+// where the turn did not come.
+func (p *Proxy) queue(ctx context.Context, e *errand, a *asked, refused *limiter.Slot) (slot *limiter.Slot, err error) {
 	began := time.Now()
-	ctx, span := p.span(ctx, "queue", trace.SpanKindInternal, op)
+	ctx, span := p.span(ctx, "queue", trace.SpanKindInternal, e.call.Op)
 	defer span.End()
-	slot, err := turn(ctx)
+	if refused == nil {
+		slot, err = p.config.Limiter.Acquire(ctx, e.turn)
+	} else {
+		slot, err = refused.Retry(ctx)
+	}
 	waited := time.Since(began)
 	a.queued += waited
-	p.metrics.queueWait.WithLabelValues(op.Class.Name).Observe(waited.Seconds())
+	p.metrics.queued(e.call.Op.Class.Name, waited)
 	return slot, err
 }
 

@@ -38,11 +38,17 @@ func outgoingHeader(in http.Header, names []string) http.Header {
 		}
 	}
 	if _, named := out["User-Agent"]; !named {
-		out["User-Agent"] = []string{""} // or net/http would add its own
+		out["User-Agent"] = noAgent
 	}
-	out["Accept-Encoding"] = []string{"identity"}
+	out["Accept-Encoding"] = unencoded
 	return out
 }
+
+// What is the same in many requests is shared: nobody changes it.
+var (
+	noAgent   = []string{""} // or net/http would add its own
+	unencoded = []string{"identity"}
+)
 
 // headerNames joins the built-in list with the operator's.
 func headerNames(extra []string) []string {
@@ -73,12 +79,24 @@ func copyAnswerHeader(out, in http.Header, c *credential.Credential) {
 		if withheld[name] || namedInConnection(in, name) || named(name, secrets) {
 			continue
 		}
+		if len(values) == 1 && out[name] == nil && !holds(values[0], secrets) {
+			out[name] = values // most are one value, and need no list of their own
+			continue
+		}
 		for _, value := range values {
 			if !holds(value, secrets) {
 				out[name] = append(out[name], value)
 			}
 		}
 	}
+}
+
+// first is h.Get for a name in canonical form, which Get would bring it into, letter by letter.
+func first(h http.Header, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
 }
 
 // holds reports whether a header's value holds one of the secrets.
@@ -108,7 +126,7 @@ func namedInConnection(h http.Header, name string) bool {
 // localLocation keeps a redirect that points back at upstream inside the gateway. Others are passed on as they are: the
 // client decides, and no credential goes with it.
 func localLocation(h http.Header, upstreamURL, publicURL string) {
-	location := h.Get("Location")
+	location := first(h, "Location")
 	if rest, found := strings.CutPrefix(location, upstreamURL); found && (rest == "" || rest[0] == '/' || rest[0] == '?') {
 		h["Location"] = []string{publicURL + rest}
 	}

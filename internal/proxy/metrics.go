@@ -32,30 +32,37 @@ type metrics struct {
 
 	answered series[answerLabels, answerCounters]
 	upstream series[upstreamLabels, upstreamCounters] // of what was sent upstream
+	waits    series[string, prometheus.Observer]      // queueWait by class
 }
 
 // series are the counters of each combination of labels that has come up. No sync.Map: it would allocate each key that is
-// looked up.
+// looked up. The map is replaced and never changed, so that finding takes no lock: combinations come up seldom.
 type series[L comparable, C any] struct {
-	mu sync.RWMutex
-	of map[L]*C
+	mu sync.Mutex // of those who replace it
+	of atomic.Pointer[map[L]*C]
 }
 
 // find returns the counters of labels, nil where they have not come up.
 func (s *series[L, C]) find(labels L) *C {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.of[labels]
+	if of := s.of.Load(); of != nil {
+		return (*of)[labels]
+	}
+	return nil
 }
 
 // keep remembers the counters of labels, and returns them.
 func (s *series[L, C]) keep(labels L, counters *C) *C {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.of == nil {
-		s.of = map[L]*C{}
+	next := map[L]*C{labels: counters}
+	if of := s.of.Load(); of != nil {
+		for known, its := range *of {
+			if known != labels {
+				next[known] = its
+			}
+		}
 	}
-	s.of[labels] = counters
+	s.of.Store(&next)
 	return counters
 }
 
@@ -147,8 +154,18 @@ func (m *metrics) resolve(labels answerLabels) *answerCounters {
 	return counters
 }
 
-// upstreamAnswered counts one exchange with upstream; status 0 means that no answer came.
-func (m *metrics) upstreamAnswered(op *catalog.Operation, status int, took time.Duration) {
+// queued counts one wait in the queue.
+func (m *metrics) queued(class string, waited time.Duration) {
+	observer := m.waits.find(class)
+	if observer == nil {
+		resolved := m.queueWait.WithLabelValues(class)
+		observer = m.waits.keep(class, &resolved)
+	}
+	(*observer).Observe(waited.Seconds())
+}
+
+// upstreamAnswered counts one exchange with upstream, which ended at the time given; status 0 means that no answer came.
+func (m *metrics) upstreamAnswered(op *catalog.Operation, status int, ended time.Time, took time.Duration) {
 	labels := upstreamLabels{op.ID, status}
 	counters := m.upstream.find(labels)
 	if counters == nil {
@@ -156,7 +173,7 @@ func (m *metrics) upstreamAnswered(op *catalog.Operation, status int, took time.
 	}
 	counters.requests.Inc()
 	counters.duration.Observe(took.Seconds())
-	m.lastAnswer.Store(&LastAnswer{Status: status, At: time.Now()})
+	m.lastAnswer.Store(&LastAnswer{Status: status, At: ended})
 }
 
 // state is the metrics that are read from the parts that keep the state, at each scrape.

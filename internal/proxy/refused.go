@@ -17,7 +17,7 @@ import (
 
 // observe learns from an answer what upstream thinks of the credential. Where upstream refused it, the answer's body is
 // closed, and either the call may be sent again with another secret, or the error is the client's answer.
-func (p *Proxy) observe(ctx context.Context, e *errand, sent credential.Bearer, response *http.Response) (again bool, err error) {
+func (p *Proxy) observe(ctx context.Context, e *errand, sent credential.Bearer, response *http.Response, now time.Time) (again bool, err error) {
 	switch response.StatusCode {
 	case http.StatusUnauthorized:
 		discard(response.Body)
@@ -25,7 +25,7 @@ func (p *Proxy) observe(ctx context.Context, e *errand, sent credential.Bearer, 
 	case http.StatusForbidden:
 		err = p.explain(e.credential, response)
 	}
-	if e.credential.Observe(sent, response.StatusCode, time.Now()) {
+	if e.credential.Observe(sent, response.StatusCode, now) {
 		p.config.Log.Info("upstream accepts the credential again", "credential", e.credential.Name())
 	}
 	return false, err

@@ -50,14 +50,14 @@ func (p *Proxy) stream(ctx context.Context, x *exchange, hidden []string) error 
 	h["Cache-Status"] = []string{"gateway; fwd=" + forwardReason(x.r.Method) + "; fwd-status=" + strconv.Itoa(a.response.StatusCode)}
 	p.tellQuota(x, h)
 	p.tellTiming(x, h)
-	if a.response.StatusCode == http.StatusTooManyRequests && h.Get("Retry-After") == "" {
+	if a.response.StatusCode == http.StatusTooManyRequests && first(h, "Retry-After") == "" {
 		_, _, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
 		h["Retry-After"] = []string{seconds(reset)}
 	}
-	if a.response.ContentLength >= 0 && h.Get("Content-Length") == "" && a.response.StatusCode != http.StatusNoContent && a.response.StatusCode != http.StatusNotModified {
+	if a.response.ContentLength >= 0 && first(h, "Content-Length") == "" && a.response.StatusCode != http.StatusNoContent && a.response.StatusCode != http.StatusNotModified {
 		h["Content-Length"] = []string{strconv.FormatInt(a.response.ContentLength, 10)}
 	}
-	if h.Get("Content-Type") == "" {
+	if first(h, "Content-Type") == "" {
 		h["Content-Type"] = nil // net/http would guess one
 	}
 	x.answer.status = a.response.StatusCode

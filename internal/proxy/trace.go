@@ -110,6 +110,10 @@ func (p *Proxy) span(ctx context.Context, name string, kind trace.SpanKind, op *
 
 // answered notes upstream's status (0: none came) on the span of a call and ends it.
 func answered(span trace.Span, status int) {
+	if !span.IsRecording() {
+		span.End() // without the attributes, which would be allocated for nothing
+		return
+	}
 	if status != 0 {
 		span.SetAttributes(semconv.HTTPResponseStatusCode(status))
 	} else {
