@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,6 +126,57 @@ func TestASlowHandlerIsNotTheClientsFault(t *testing.T) {
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil || response.StatusCode != http.StatusOK {
 		t.Errorf("answered %+v, %v", response, err)
+	}
+}
+
+// deadlines is a ResponseWriter that counts the deadlines it is given for reading.
+type deadlines struct {
+	httptest.ResponseRecorder
+	set atomic.Int64
+}
+
+func (d *deadlines) SetReadDeadline(time.Time) error { d.set.Add(1); return nil }
+
+// Who sends a body on may still wait for the rest of it when its request is over.
+func TestABodyReadBehindItsRequestSetsNobodysDeadline(t *testing.T) {
+	for _, how := range []string{"the end", "more"} {
+		t.Run(how, func(t *testing.T) {
+			body, client := io.Pipe()
+			read := make(chan error)
+			reading := make(chan bool)
+			// Every answer has a ResponseWriter of the pool, so that the second may have the first one's.
+			handler := server.Recover(server.LimitBody(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path != "/first" {
+					if how == "more" {
+						io.WriteString(client, "more")
+					}
+					client.Close()
+					if err := <-read; err != nil {
+						t.Errorf("the rest of the first body: %v", err)
+					}
+					return
+				}
+				go func() {
+					close(reading)
+					_, err := io.ReadAll(r.Body)
+					read <- err
+				}()
+				<-reading
+				io.WriteString(client, "x") // is taken once the read has begun
+			}), 1<<20, time.Minute), slog.New(slog.DiscardHandler), time.Minute)
+			first, second := &deadlines{}, &deadlines{}
+			request := httptest.NewRequest("POST", "/first", body)
+			request.ContentLength = 5
+			handler.ServeHTTP(first, request)
+			during := first.set.Load()
+			handler.ServeHTTP(second, httptest.NewRequest("GET", "/second", nil))
+			if got := first.set.Load() - during; got > 0 {
+				t.Errorf("%d deadlines were set for the first request when it was over", got)
+			}
+			if got := second.set.Load(); got > 0 {
+				t.Errorf("%d deadlines were set for the second request, which has no body", got)
+			}
+		})
 	}
 }
 

@@ -114,16 +114,18 @@ func limitBody(next http.Handler, maxBytes int64, idle time.Duration) http.Handl
 			problem.Write(w, w.Header().Get(RequestID), TooLarge(maxBytes))
 			return
 		}
-		if r.ContentLength != 0 {
-			connection := http.NewResponseController(w)
-			// Where next does not read the body, net/http reads it before it answers, and this is its deadline.
-			_ = connection.SetReadDeadline(time.Now().Add(idle))
-			// On a copy: net/http looks at its own request's body to see whether the client still waits for 100 Continue.
-			paced := *r
-			paced.Body = &pacedBody{ReadCloser: http.MaxBytesReader(w, r.Body, maxBytes), connection: connection, idle: idle}
-			r = &paced
+		if r.ContentLength == 0 {
+			next.ServeHTTP(w, r)
+			return
 		}
-		next.ServeHTTP(w, r)
+		body := &pacedBody{ReadCloser: http.MaxBytesReader(w, r.Body, maxBytes), connection: http.NewResponseController(w), idle: idle}
+		defer body.end()
+		// Where next does not read the body, net/http reads it before it answers, and this is its deadline.
+		body.expect(time.Now().Add(idle))
+		// On a copy: net/http looks at its own request's body to see whether the client still waits for 100 Continue.
+		paced := *r
+		paced.Body = body
+		next.ServeHTTP(w, &paced)
 	})
 }
 
@@ -134,25 +136,47 @@ func TooLarge(maxBytes int64) *problem.Error {
 }
 
 // pacedBody gives each read of a body its own deadline. Only time spent waiting for the client counts.
+//
+// A read may still wait when the handler has returned: whoever sends the body on reads it on a goroutine of its own. By then
+// the handler's ResponseWriter may be another request's, so the deadline is left alone.
 type pacedBody struct {
 	io.ReadCloser
+	idle     time.Duration
+	received int64
+	waited   time.Duration
+
+	mu         sync.Mutex
 	connection *http.ResponseController
-	idle       time.Duration
-	received   int64
-	waited     time.Duration
+	over       bool // the handler has returned
+}
+
+// end is the end of the handler.
+func (b *pacedBody) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+}
+
+// expect sets the connection's deadline for what is read next, if the request is not over.
+func (b *pacedBody) expect(deadline time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.over {
+		_ = b.connection.SetReadDeadline(deadline) // an error here comes back from the read itself
+	}
 }
 
 func (b *pacedBody) Read(p []byte) (int, error) {
 	began := time.Now()
 	earned := time.Duration(b.received) * time.Second / bodyRate
-	_ = b.connection.SetReadDeadline(began.Add(b.idle + min(0, earned-b.waited))) // an error here comes back from the read itself
+	b.expect(began.Add(b.idle + min(0, earned-b.waited)))
 	n, err := b.ReadCloser.Read(p)
 	b.received += int64(n)
 	b.waited += time.Since(began)
 	if errors.Is(err, io.EOF) {
 		// From here on the server only watches whether the client leaves; a deadline would look as if it had. After another
 		// error the deadline stays, or net/http would wait for the rest of a body that does not come.
-		_ = b.connection.SetReadDeadline(time.Time{})
+		b.expect(time.Time{})
 	}
 	return n, err
 }
