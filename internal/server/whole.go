@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -80,8 +81,8 @@ func (w *answerWriter) states(n int) bool {
 // code is the status that is sent.
 func (w *answerWriter) code() int { return cmp.Or(w.status, http.StatusOK) }
 
-// encodeHead puts the status line and the header into w.head. It reports false where a value has a line break in it: net/http
-// takes those out.
+// encodeHead puts the status line and the header into w.head. It reports false where a value has a line break in it, or a name
+// a space: net/http takes those out.
 func (w *answerWriter) encodeHead() bool {
 	b := append(w.head[:0], "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(w.code()), 10)
@@ -90,6 +91,9 @@ func (w *answerWriter) encodeHead() bool {
 	b = append(b, "\r\n"...)
 	lines := 2
 	for name, values := range w.header {
+		if strings.IndexByte(name, ' ') >= 0 {
+			return false
+		}
 		for _, value := range values {
 			b = append(b, name...)
 			b = append(b, ": "...)

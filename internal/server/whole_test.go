@@ -82,6 +82,7 @@ func TestAnAnswerIsTheSameWhetherItIsWrittenWholeOrByNetHTTP(t *testing.T) {
 		"its own date":            say(200, "dated", "Date", "Mon, 02 Jan 2006 15:04:05 GMT"),
 		"a line break in a value": say(200, "split", "X-Echo", "a\r\nSet-Cookie: evil=1\r\n\r\nHTTP/1.1 200 OK"),
 		"a bare line feed":        say(200, "split", "X-Echo", "a\nSet-Cookie: evil=1"),
+		"a name with a space":     say(200, "named", "Set-Cookie ", "evil=1", "Transfer-Encoding ", "chunked"),
 		"a connection that ends":  say(200, "last", "Connection", "close"),
 		"no content":              func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
 		"not modified":            func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) },
