@@ -76,7 +76,7 @@ var withheld = map[string]bool{
 func copyAnswerHeader(out, in http.Header, c *credential.Credential) {
 	secrets := c.Secrets()
 	for name, values := range in {
-		if withheld[name] || namedInConnection(in, name) || named(name, secrets) {
+		if withheld[name] || disguised(name) || namedInConnection(in, name) || named(name, secrets) {
 			continue
 		}
 		if len(values) == 1 && out[name] == nil && !holds(values[0], secrets) {
@@ -98,6 +98,10 @@ func first(h http.Header, name string) string {
 	}
 	return ""
 }
+
+// disguised reports whether a name has a space in it, which net/http lets upstream's have: "Set-Cookie " is not withheld, but
+// some clients take it for Set-Cookie (RFC 9112 section 5.1).
+func disguised(name string) bool { return strings.Contains(name, " ") }
 
 // holds reports whether a header's value holds one of the secrets.
 func holds(value string, secrets []secret.Text) bool {

@@ -116,7 +116,7 @@ func trailers(in http.Header, secrets []secret.Text) http.Header {
 	out := http.Header{}
 	for name, values := range in {
 		for _, value := range values {
-			if !withheld[name] && !named(name, secrets) && !holds(value, secrets) {
+			if !withheld[name] && !disguised(name) && !named(name, secrets) && !holds(value, secrets) {
 				out.Add(http.TrailerPrefix+name, value)
 			}
 		}
