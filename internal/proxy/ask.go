@@ -158,6 +158,10 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 				continue
 			}
 		}
+		if a.response.StatusCode < http.StatusOK {
+			a.response.Body.Close()
+			return a, unfinished(a.response.StatusCode)
+		}
 		if coding := first(a.response.Header, "Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 			a.response.Body.Close()
 			return a, unreadable(coding)
@@ -182,6 +186,13 @@ func (p *Proxy) queue(ctx context.Context, e *errand, a *asked, refused *limiter
 	a.queued += waited
 	p.metrics.queued(e.call.Op.Class.Name, waited)
 	return slot, err
+}
+
+// unfinished refuses a status that ends no request: 101 for a switch of protocols that nobody asked for, behind which a client
+// would take whatever comes for anything but answers, and what is no status at all.
+func unfinished(status int) error {
+	return problem.New(http.StatusBadGateway, problem.UpstreamFailed,
+		"Upstream answered with the status %d, which is no end of a request. If this was a write, it may have happened: look before you repeat it.", status)
 }
 
 // unreadable refuses an answer in a coding that was not asked for: neither our credential nor what this caller may not see

@@ -293,3 +293,39 @@ func TestWhatOneCredentialWasToldIsNotServedForAnother(t *testing.T) {
 		}
 	})
 }
+
+// Behind a 101 a client takes nothing for an answer any more, and a status that is none has no place in one.
+func TestAStatusThatEndsNoRequestIsNotPassedOn(t *testing.T) {
+	for name, answer := range map[string]string{
+		"101":             "HTTP/1.1 101 Switching Protocols\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+		"101, a switch":   "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nevil",
+		"less than 100":   "HTTP/1.1 099 Odd\r\nContent-Length: 4\r\n\r\nevil",
+		"no number":       "HTTP/1.1 000 Odd\r\nContent-Length: 4\r\n\r\nevil",
+		"a signed number": "HTTP/1.1 +42 Odd\r\nContent-Length: 4\r\n\r\nevil",
+	} {
+		for _, call := range [][2]string{{"GET", functions}, {"GET", source}, {"POST", secrets}} {
+			t.Run(name+" to "+call[0]+" "+call[1], func(t *testing.T) {
+				l := newLine(t, options{upstream: verbatim(answer)})
+				a := l.call(t.Context(), call[0], call[1], "")
+				if a.Code != http.StatusBadGateway || a.problem(t) != problem.UpstreamFailed || strings.Contains(a.Body.String(), "evil") {
+					t.Errorf("answer %d %s", a.Code, a.Body)
+				}
+				if r := l.onlyOutcome(t); r.Status != http.StatusBadGateway || r.Outcome != string(problem.UpstreamFailed) {
+					t.Errorf("recorded: %d %s", r.Status, r.Outcome)
+				}
+			})
+		}
+	}
+}
+
+// verbatim is an upstream that sends a text for an answer and ends the connection.
+func verbatim(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		io.WriteString(conn, text)
+		conn.Close()
+	}
+}
