@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -27,13 +28,12 @@ func (p *Proxy) respond(x *exchange, found cache.Result) error {
 		rest = &watchedBody{ReadCloser: found.Rest}
 		found.Rest = rest
 	}
-	if len(found.Entry.Body()) > socketBytes {
-		connection := http.NewResponseController(x.w)
-		_ = connection.SetWriteDeadline(time.Now().Add(writeIdle)) // an error here comes back from the write itself
-		defer func() { _ = connection.SetWriteDeadline(time.Time{}) }()
+	w := x.w
+	if rest != nil || len(found.Entry.Body()) > socketBytes {
+		w = inParts{w, http.NewResponseController(w)}
 	}
 	var err error
-	x.answer.status, x.answer.bytes, err = found.Respond(x.w, x.r, x.began)
+	x.answer.status, x.answer.bytes, err = found.Respond(w, x.r, x.began)
 	switch {
 	case err == nil:
 		return nil
@@ -42,6 +42,30 @@ func (p *Proxy) respond(x *exchange, found cache.Result) error {
 	default:
 		return clientGone(err)
 	}
+}
+
+// partBytes is the most that is written under one deadline. Whole answers, which are faster, are at most as large; a client
+// that takes this much within writeIdle is no slower than 18 KB/s.
+const partBytes = 1 << 20
+
+// inParts writes a large answer part by part, each under a deadline of its own: a client that is slow but takes all the time
+// gets the end of it, too.
+type inParts struct {
+	http.ResponseWriter
+	connection *http.ResponseController
+}
+
+func (w inParts) Write(p []byte) (written int, err error) {
+	for part := range slices.Chunk(p, partBytes) {
+		_ = w.connection.SetWriteDeadline(time.Now().Add(writeIdle)) // an error here comes back from the write itself
+		n, err := w.ResponseWriter.Write(part)
+		_ = w.connection.SetWriteDeadline(time.Time{}) // upstream may take its time for the next part
+		written += n
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
 }
 
 // watchedBody remembers what reading it failed with, so that upstream's fault is told from the client's.

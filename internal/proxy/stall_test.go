@@ -4,11 +4,14 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"corp.example/gateway/internal/cache"
 	"corp.example/gateway/internal/problem"
 )
 
@@ -117,6 +120,60 @@ func TestASlowClientIsNotAStalledUpstream(t *testing.T) {
 			}
 		})
 	})
+}
+
+// steady is a client that takes its answer slowly, but all the time.
+type steady struct {
+	*httptest.ResponseRecorder
+	rate     int // bytes per second
+	deadline time.Time
+}
+
+func (s *steady) SetWriteDeadline(deadline time.Time) error { s.deadline = deadline; return nil }
+
+func (s *steady) Write(p []byte) (int, error) {
+	taken := time.Duration(len(p)) * time.Second / time.Duration(s.rate)
+	if left := time.Until(s.deadline); !s.deadline.IsZero() && left < taken {
+		time.Sleep(left)
+		return 0, os.ErrDeadlineExceeded
+	}
+	time.Sleep(taken)
+	return s.ResponseRecorder.Write(p)
+}
+
+func TestAClientThatTakesALargeAnswerSlowlyGetsItsEnd(t *testing.T) {
+	for name, test := range map[string]struct {
+		size    int
+		chunked bool
+	}{
+		"that is kept":                         {3 << 20, false},
+		"too large to keep":                    {cache.DefaultMaxBody + 1<<20, false},
+		"too large to keep, of unknown length": {cache.DefaultMaxBody + 1<<20, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			large := strings.Repeat("x", test.size)
+			upstream := func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				if test.chunked {
+					_ = http.NewResponseController(w).Flush()
+				} else {
+					w.Header().Set("Content-Length", strconv.Itoa(len(large)))
+				}
+				_, _ = io.WriteString(w, large)
+			}
+			inBubble(t, options{upstream: http.HandlerFunc(upstream)}, func(t *testing.T, l *line) {
+				request := httptest.NewRequest("GET", functions, nil)
+				request.Header.Set("Authorization", "Bearer caller")
+				w := &steady{ResponseRecorder: httptest.NewRecorder(), rate: test.size / 90} // longer than for nothing at all to be taken
+				defer func() {
+					if value := recover(); value != nil || w.Body.Len() != len(large) {
+						t.Errorf("%d of %d bytes came through; %v", w.Body.Len(), len(large), value)
+					}
+				}()
+				l.ServeHTTP(w, request)
+			})
+		})
+	}
 }
 
 func TestAReadWhoseBodyTricklesIsUpstreamsFaultAndNoLackOfQuota(t *testing.T) {
