@@ -78,7 +78,11 @@ func (g *gateway) toPublicURL(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "This address is for people and certificates only: use "+g.config.Server.PublicURL+", and revoke the token that was just sent unencrypted.", http.StatusForbidden)
 		return
 	}
-	http.Redirect(w, r, g.config.Server.PublicURL+r.URL.RequestURI(), http.StatusPermanentRedirect)
+	to := r.URL.RequestURI()
+	if r.URL.Opaque != "" {
+		to = "/" // the target "http:@elsewhere" has no path: behind a host name it would make that a user's name
+	}
+	http.Redirect(w, r, g.config.Server.PublicURL+to, http.StatusPermanentRedirect)
 }
 
 // keepCertificate renews the certificate until ctx ends.
