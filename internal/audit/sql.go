@@ -36,8 +36,7 @@ func (s *sqlScanner) token() bool {
 	case isSpace(c):
 		s.rest, s.gap = s.rest[1:], true
 	case strings.HasPrefix(s.rest, "--"):
-		_, s.rest, _ = strings.Cut(s.rest, "\n")
-		s.gap = true
+		s.line()
 	case strings.HasPrefix(s.rest, "/*"):
 		return s.comment()
 	case c == '\'':
@@ -71,6 +70,15 @@ func (s *sqlScanner) end() bool {
 	s.cut = true
 	s.put("")
 	return false
+}
+
+// line passes over a comment to the end of its line, which a carriage return alone makes, too: what follows is run.
+func (s *sqlScanner) line() {
+	end := strings.IndexAny(s.rest, "\r\n")
+	if end < 0 {
+		end = len(s.rest)
+	}
+	s.rest, s.gap = s.rest[end:], true
 }
 
 // comment passes over a block comment; they nest.
@@ -173,13 +181,13 @@ func (s *sqlScanner) dollar() bool {
 	return true
 }
 
-// number replaces a number, and whatever is stuck to it: 1e-5, 0x1F, 1_000.
+// number replaces a number, and whatever is stuck to it: 1e-5, 0x1F, 1_000. A dollar sign is not: a string begins there.
 func (s *sqlScanner) number() {
 	i := 1
 	for i < len(s.rest) {
 		c := s.rest[i]
 		sign := (c == '+' || c == '-') && (s.rest[i-1] == 'e' || s.rest[i-1] == 'E')
-		if !isWord(c) && !isDigit(c) && c != '.' && !sign {
+		if !isWord(c) && !isDigit(c) && c != '.' && !sign || c == '$' {
 			break
 		}
 		i++

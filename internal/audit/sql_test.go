@@ -18,6 +18,8 @@ var statements = map[string]string{
 	"select $$it's$$, $tag$ $$ inner $tag$ from t":                      "select ?, ? from t",
 	"select a$1, $2 from t2 where x=$3;":                                "select a$1, $n from t2 where x=$n;",
 	"select 1 -- the key is hunter2\n, 2":                               "select ? , ?",
+	"select 1 --\rdrop table t; -- and\r\ndrop table u -- the end":      "select ? drop table t; drop table u",
+	"select 1$$my hunter2$$, $1$x$hunter2$x$":                           "select ??, $n?",
 	"select /* a /* nested */ 'still' */ b":                             "select b",
 	`select "Name", "user-id", "ada@corp.example", "a""b" from "t"`:     `select "Name", "user-id", "?", "?" from "t"`,
 	"select 'never ends":                                                "select ?…",
@@ -88,7 +90,7 @@ func FuzzNoLiteralSurvives(f *testing.F) {
 			"U&'" + plain + "'",
 			"$$" + strings.ReplaceAll(body, "$", "") + "$$",
 			"$q1$" + strings.ReplaceAll(body, "$", "") + "$q1$",
-			"-- " + strings.ReplaceAll(body, "\n", " ") + "\n",
+			"-- " + strings.NewReplacer("\n", " ", "\r", " ").Replace(body) + "\n",
 			"/* " + strings.NewReplacer("/", "", "*", "").Replace(body) + " /* " + mark + " */ " + mark + " */",
 			digits, digits + ".5", "." + digits, digits + "e-3", "0x" + digits, digits + "_000",
 		}
