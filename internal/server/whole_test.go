@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,20 +76,28 @@ func say(status int, body string, fields ...string) http.HandlerFunc {
 func TestAnAnswerIsTheSameWhetherItIsWrittenWholeOrByNetHTTP(t *testing.T) {
 	long := strings.Repeat("x", 64<<10)
 	for name, handler := range map[string]http.HandlerFunc{
-		"a short answer":          say(200, "short"),
-		"a long answer":           say(200, long),
-		"an error":                say(404, "nothing here"),
-		"a status without a name": say(299, "odd"),
-		"two values":              say(200, "two", "Vary", "Accept", "Vary", "Origin"),
-		"its own date":            say(200, "dated", "Date", "Mon, 02 Jan 2006 15:04:05 GMT"),
-		"a line break in a value": say(200, "split", "X-Echo", "a\r\nSet-Cookie: evil=1\r\n\r\nHTTP/1.1 200 OK"),
-		"a bare line feed":        say(200, "split", "X-Echo", "a\nSet-Cookie: evil=1"),
-		"a name with a space":     say(200, "named", "Set-Cookie ", "evil=1", "Transfer-Encoding ", "chunked"),
-		"a connection that ends":  say(200, "last", "Connection", "close"),
-		"no content":              func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
-		"not modified":            func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) },
-		"nothing at all":          func(http.ResponseWriter, *http.Request) {},
-		"no length":               func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>guessed") },
+		"a short answer":              say(200, "short"),
+		"a long answer":               say(200, long),
+		"an error":                    say(404, "nothing here"),
+		"a status without a name":     say(299, "odd"),
+		"two values":                  say(200, "two", "Vary", "Accept", "Vary", "Origin"),
+		"its own date":                say(200, "dated", "Date", "Mon, 02 Jan 2006 15:04:05 GMT"),
+		"a line break in a value":     say(200, "split", "X-Echo", "a\r\nSet-Cookie: evil=1\r\n\r\nHTTP/1.1 200 OK"),
+		"a bare line feed":            say(200, "split", "X-Echo", "a\nSet-Cookie: evil=1"),
+		"a name with a space":         say(200, "named", "Set-Cookie ", "evil=1", "Transfer-Encoding ", "chunked"),
+		"a body where none may be":    say(304, "none"),
+		"a body where none can be":    say(204, "none"),
+		"its own framing":             say(200, "framed", "Transfer-Encoding", "chunked"),
+		"a trailer that is announced": say(200, "announced", "Trailer", "X-Sum"),
+		"a flush behind it": func(w http.ResponseWriter, r *http.Request) {
+			say(200, "flushed")(w, r)
+			http.NewResponseController(w).Flush()
+		},
+		"a connection that ends": say(200, "last", "Connection", "close"),
+		"no content":             func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+		"not modified":           func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) },
+		"nothing at all":         func(http.ResponseWriter, *http.Request) {},
+		"no length":              func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>guessed") },
 		"no type": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "4")
 			io.WriteString(w, "<b/>")
@@ -123,6 +133,7 @@ func TestAnAnswerIsTheSameWhetherItIsWrittenWholeOrByNetHTTP(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // a server lingers over the body that it has not read
 			whole, _ := serveWhole(t, handler)
 			plain := httptest.NewServer(server.Chain(handler)) // whose connections take no whole answers
 			defer plain.Close()
@@ -130,7 +141,9 @@ func TestAnAnswerIsTheSameWhetherItIsWrittenWholeOrByNetHTTP(t *testing.T) {
 				"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
 				"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
 				"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody",
+				"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 300000\r\n\r\n" + strings.Repeat("b", 300_000), // more than is read to keep the connection
 				"GET / HTTP/1.0\r\n\r\n",
+				"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
 				"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
 			} {
 				got, want := exchanges(t, whole, request), exchanges(t, plain.Listener.Addr().String(), request)
@@ -176,6 +189,8 @@ func exchanges(t *testing.T, address, request string) string {
 		slices.Sort(lines)
 		fmt.Fprintf(&said, "%s%s\n", strings.Join(lines, ""), body)
 		if response.Close {
+			_, err := reader.ReadByte()
+			fmt.Fprintln(&said, err == io.EOF || errors.Is(err, syscall.ECONNRESET))
 			break
 		}
 	}
