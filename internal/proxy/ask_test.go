@@ -329,3 +329,27 @@ func verbatim(text string) http.HandlerFunc {
 		conn.Close()
 	}
 }
+
+func TestUpstreamsHeaderIsBounded(t *testing.T) {
+	l := newLine(t, options{upstream: reply(200, `[]`, "X-Large: "+strings.Repeat("x", 100<<10))})
+	for _, path := range []string{functions, source} {
+		if a := l.call(t.Context(), "GET", path, ""); a.Code != http.StatusBadGateway || a.problem(t) != problem.UpstreamFailed {
+			t.Errorf("%s: answer %d with a header of %d bytes", path, a.Code, len(a.Header().Get("X-Large")))
+		}
+	}
+}
+
+// Each page is one call of the quota that all share.
+func TestAListOfVeryManyPagesIsNotReadWhole(t *testing.T) {
+	asked := 0
+	l := newLine(t, options{upstream: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked > 5 {
+			w.WriteHeader(http.StatusInternalServerError) // without the bound it would go on
+			return
+		}
+		reply(200, `{"projects":[],"pagination":{"count":1000000,"limit":100,"offset":0}}`)(w, r)
+	})})
+	if a := l.call(t.Context(), "GET", "/v1/organizations/"+sandbox.Acme+"/projects", ""); a.Code != http.StatusBadGateway || !strings.Contains(a.Body.String(), "longer than the 3000") || asked != 1 {
+		t.Errorf("answer %d %s after %d questions, want a refusal after one", a.Code, a.Body, asked)
+	}
+}
