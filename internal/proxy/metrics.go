@@ -36,33 +36,27 @@ type metrics struct {
 }
 
 // series are the counters of each combination of labels that has come up. No sync.Map: it would allocate each key that is
-// looked up. The map is replaced and never changed, so that finding takes no lock: combinations come up seldom.
+// looked up.
 type series[L comparable, C any] struct {
-	mu sync.Mutex // of those who replace it
-	of atomic.Pointer[map[L]*C]
+	mu sync.RWMutex
+	of map[L]*C
 }
 
 // find returns the counters of labels, nil where they have not come up.
 func (s *series[L, C]) find(labels L) *C {
-	if of := s.of.Load(); of != nil {
-		return (*of)[labels]
-	}
-	return nil
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.of[labels]
 }
 
 // keep remembers the counters of labels, and returns them.
 func (s *series[L, C]) keep(labels L, counters *C) *C {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := map[L]*C{labels: counters}
-	if of := s.of.Load(); of != nil {
-		for known, its := range *of {
-			if known != labels {
-				next[known] = its
-			}
-		}
+	if s.of == nil {
+		s.of = map[L]*C{}
 	}
-	s.of.Store(&next)
+	s.of[labels] = counters
 	return counters
 }
 
