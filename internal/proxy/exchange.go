@@ -169,9 +169,11 @@ func (p *Proxy) fail(x *exchange, err error) {
 	if begun || found.Code == problem.ClientGone {
 		panic(http.ErrAbortHandler)
 	}
+	h := x.w.Header()
+	h["Cache-Status"] = []string{"gateway; detail=" + string(found.Code)} // neither from the cache nor from upstream (RFC 9211 section 2)
+	p.tellTiming(x, h)
 	if x.credential != nil { // the call has a quota: a client that is told to wait for it may look at either header
-		p.tellQuota(x, x.w.Header())
-		p.tellTiming(x, x.w.Header())
+		p.tellQuota(x, h)
 	}
 	x.answer.bytes = int64(problem.Write(x.w, x.id, found))
 }

@@ -204,3 +204,28 @@ func TestAWriteThatWasNotSentLeavesTheCacheAlone(t *testing.T) {
 		})
 	}
 }
+
+func TestEveryAnswerSaysHowItCameAbout(t *testing.T) {
+	for name, c := range map[string]struct {
+		method, target, token string
+		want                  string
+	}{
+		"a stranger's":   {"GET", functions, "nobody", "gateway; detail=unauthenticated"},
+		"denied":         {"GET", strings.Replace(functions, sandbox.Payments, sandbox.FieldApp, 1), "caller", "gateway; detail=denied"},
+		"unknown":        {"GET", "/v1/nothing", "caller", "gateway; detail=unknown_operation"},
+		"upstream fails": {"GET", functions, "caller", "gateway; detail=upstream_failed"},
+		"the caller's":   {"GET", "/v1/profile", "caller", "gateway; detail=local"},
+	} {
+		l := newLine(t, options{
+			policy:   `teams: [{name: a, members: [{email: a@example.com}], allow: [{projects: [` + sandbox.Payments + `], account: true, scopes: ["*"], permissions: ["*"]}]}]`,
+			upstream: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }),
+		})
+		a := l.call(t.Context(), c.method, c.target, "", "Authorization: Bearer "+c.token)
+		if got := a.Header()["Cache-Status"]; len(got) != 1 || got[0] != c.want {
+			t.Errorf("%s: %d, Cache-Status %q, want %q", name, a.Code, got, c.want)
+		}
+		if got := a.Header().Get("Server-Timing"); !strings.HasPrefix(got, "queue;dur=") {
+			t.Errorf("%s: %d, Server-Timing %q", name, a.Code, got)
+		}
+	}
+}

@@ -140,6 +140,9 @@ func (p *Proxy) refuseStranger(x *exchange, err error) error {
 	return err
 }
 
+// local is the Cache-Status of what the gateway itself knows. It is shared: nobody changes it.
+var local = []string{"gateway; detail=local"}
+
 // answerHere answers a call that never goes upstream: one that is refused to everybody, or GET /v1/profile with the
 // caller's own identity, never the shared account's.
 func (p *Proxy) answerHere(rules *policy.Policy, x *exchange) error {
@@ -149,6 +152,9 @@ func (p *Proxy) answerHere(rules *policy.Policy, x *exchange) error {
 		return denied(x)
 	}
 	x.answer.status = http.StatusOK
+	h := x.w.Header()
+	h["Cache-Status"] = local
+	p.tellTiming(x, h)
 	n, err := writeJSON(x.w, x.r, profileOf(x.caller))
 	x.answer.bytes = n
 	if err != nil {
