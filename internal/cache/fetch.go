@@ -15,7 +15,7 @@ type Fetcher func(ctx context.Context, fill *Fill) (*Answer, error)
 // Fetch gets the answer from upstream for a request that Get did not serve. Identical requests share one call of fn,
 // which goes on when the first of them leaves, with its own time-out; when all have left before it was sent, its ctx is
 // cancelled. Nobody joins a fetch that began before a write to one of its scopes. Errors of fn go to everyone who waits,
-// and a request whose ctx ends gets that ctx's error, unless a stale answer may stand in (RFC 5861).
+// and a request whose ctx ends gets the cause of that, unless a stale answer may stand in (RFC 5861).
 //
 // The result says how it went even where err is not nil.
 func (c *Cache) Fetch(ctx context.Context, r Request, rule Rule, fn Fetcher) (Result, error) {

@@ -151,7 +151,7 @@ func (c *Cache) wait(ctx context.Context, f *flight, leader bool) error {
 		f.cancel(errAbandoned)
 		c.flights.forget(f)
 	}
-	return ctx.Err()
+	return context.Cause(ctx)
 }
 
 // call calls fn. It runs on a goroutine that no handler's recovery covers, so a panic becomes an error here.
@@ -164,7 +164,7 @@ func (c *Cache) call(ctx context.Context, fill *Fill, fn Fetcher) (answer *Answe
 	answer, err = fn(ctx, fill)
 	switch {
 	case err != nil && errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), context.DeadlineExceeded):
-		return nil, fmt.Errorf("fetching for %s: %w", c.timeout, context.DeadlineExceeded)
+		return nil, fmt.Errorf("fetching for too long: %w", context.DeadlineExceeded)
 	case err == nil && answer == nil:
 		return nil, errNoAnswer
 	}

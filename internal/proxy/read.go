@@ -60,12 +60,15 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, question cache.Request) 
 	if err := p.hopeless(x, patience); err != nil {
 		return p.config.Cache.StandIn(question, err)
 	}
-	waiting, cancel := context.WithTimeout(ctx, patience+p.config.Upstream.timeout)
+	waiting, cancel := context.WithCancelCause(ctx)
+	// Until the answer is there: what is too large for the cache may take longer to its client.
+	over := time.AfterFunc(patience+p.config.Upstream.timeout, func() { cancel(context.DeadlineExceeded) })
 	var spent atomic.Pointer[timing]
 	found, err := p.config.Cache.Fetch(waiting, question, cacheRule(x.call, x.request.Target), p.fetcher(x, &spent))
+	over.Stop()
 	x.spent(spent.Load())
 	if found.Rest == nil {
-		cancel()
+		cancel(nil)
 	} else {
 		found.Rest = ending{found.Rest, cancel} // what is too large for the cache still streams
 	}
@@ -78,11 +81,11 @@ func (p *Proxy) fetch(ctx context.Context, x *exchange, question cache.Request) 
 // ending is the rest of an answer whose context ends with it.
 type ending struct {
 	io.ReadCloser
-	cancel context.CancelFunc
+	cancel context.CancelCauseFunc
 }
 
 func (e ending) Close() error {
-	defer e.cancel()
+	defer e.cancel(nil)
 	return e.ReadCloser.Close()
 }
 

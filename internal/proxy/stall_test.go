@@ -145,10 +145,11 @@ func TestAClientThatTakesALargeAnswerSlowlyGetsItsEnd(t *testing.T) {
 	for name, test := range map[string]struct {
 		size    int
 		chunked bool
+		seconds int // longer than for nothing at all to be taken; of the large ones, than a call may take to be answered
 	}{
-		"that is kept":                         {3 << 20, false},
-		"too large to keep":                    {cache.DefaultMaxBody + 1<<20, false},
-		"too large to keep, of unknown length": {cache.DefaultMaxBody + 1<<20, true},
+		"that is kept":                         {3 << 20, false, 90},
+		"too large to keep":                    {cache.DefaultMaxBody + 1<<20, false, 200},
+		"too large to keep, of unknown length": {cache.DefaultMaxBody + 1<<20, true, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
 			large := strings.Repeat("x", test.size)
@@ -164,7 +165,7 @@ func TestAClientThatTakesALargeAnswerSlowlyGetsItsEnd(t *testing.T) {
 			inBubble(t, options{upstream: http.HandlerFunc(upstream)}, func(t *testing.T, l *line) {
 				request := httptest.NewRequest("GET", functions, nil)
 				request.Header.Set("Authorization", "Bearer caller")
-				w := &steady{ResponseRecorder: httptest.NewRecorder(), rate: test.size / 90} // longer than for nothing at all to be taken
+				w := &steady{ResponseRecorder: httptest.NewRecorder(), rate: test.size / test.seconds}
 				defer func() {
 					if value := recover(); value != nil || w.Body.Len() != len(large) {
 						t.Errorf("%d of %d bytes came through; %v", w.Body.Len(), len(large), value)
