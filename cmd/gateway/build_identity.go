@@ -63,8 +63,8 @@ func loadTokenSettings(path string, getenv func(string) string) (tokenSettings, 
 		return tokenSettings{}, err
 	}
 	return tokenSettings{Connect: func() (state.Connection, error) { return connectState(&loaded.State, getenv) }, Teams: loaded.Policy.TeamNames(), Catalog: loaded.Catalog,
-		Tokens:    identity.Tokens{MaxAge: time.Duration(loaded.Identity.Tokens.MaxAge), ReauthenticateAfter: time.Duration(loaded.Identity.Tokens.ReauthenticateAfter)},
-		OpenAudit: func() (*audit.Log, func() error, error) { return openOperatorLog(loaded, getenv) }}, nil
+		Tokens: identity.Tokens{MaxAge: time.Duration(loaded.Identity.Tokens.MaxAge), ReauthenticateAfter: time.Duration(loaded.Identity.Tokens.ReauthenticateAfter)},
+		Audit:  func() (*audit.Log, func() error, error) { return openOperatorLog(loaded, getenv) }}, nil
 }
 
 // connectState gives a command the state that the service has: in Redis, or in the folder.

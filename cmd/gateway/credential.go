@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/config"
 	"corp.example/gateway/internal/credential"
 	"corp.example/gateway/internal/proxy"
@@ -37,6 +38,7 @@ type keyring struct {
 	store    state.Connection
 	upstream *proxy.Upstream
 	keys     *seal.Keys // nil where no OAuth app is configured
+	audit    operatorLog
 	getenv   func(string) string
 }
 
@@ -45,7 +47,8 @@ func openKeyring(path string, getenv func(string) string) (*keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keyring{loaded: loaded, getenv: getenv}
+	k := &keyring{loaded: loaded, getenv: getenv,
+		audit: func() (*audit.Log, func() error, error) { return openOperatorLog(loaded, getenv) }}
 	if !loaded.State.SealKey.IsZero() {
 		if k.keys, err = seal.Load(loaded.State.SealKey, getenv); err != nil {
 			return nil, err
@@ -109,7 +112,10 @@ and upstream's dashboard is where the app's access can be ended then.`,
 		if err != nil {
 			return err
 		}
-		if err := app.Disconnect(command.Context(), args[0], *forget); err != nil {
+		what := "credential " + args[0]
+		if err := k.audit.recorded(command.Context(), "gateway-credential-disconnect", what, func() (string, error) {
+			return what, app.Disconnect(command.Context(), args[0], *forget)
+		}); err != nil {
 			return fmt.Errorf("disconnecting %s: %w", args[0], err)
 		}
 		_, err = fmt.Fprintf(command.ErrOrStderr(), "Credential %s is disconnected.\n", args[0])

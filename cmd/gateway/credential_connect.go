@@ -54,7 +54,12 @@ with ssh -L 9780:127.0.0.1:9780.`,
 			return err
 		}
 		flow := app.Authorize("http://"+listener.Addr().String()+callbackPath, *organization)
-		if err := consent(command, listener, flow, args[0]); err != nil {
+		if err := consent(command, listener, flow, func(ctx context.Context, answer url.Values) error {
+			what := "credential " + args[0]
+			return k.audit.recorded(ctx, "gateway-credential-connect", what, func() (string, error) {
+				return what, flow.Finish(ctx, args[0], answer)
+			})
+		}); err != nil {
 			return fmt.Errorf("connecting %s: %w", args[0], err)
 		}
 		_, err = fmt.Fprintf(command.ErrOrStderr(), "Credential %s is connected. A running gateway uses it from now on.\n", args[0])
@@ -75,13 +80,13 @@ func listenLoopback(address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// consent shows the URL and waits for the browser to come back with the code.
-func consent(command *cobra.Command, listener net.Listener, flow *credential.Authorization, name string) error {
+// consent shows the URL and waits for the browser to come back with the code, which finish takes.
+func consent(command *cobra.Command, listener net.Listener, flow *credential.Authorization, finish func(context.Context, url.Values) error) error {
 	ctx, cancel := context.WithTimeout(command.Context(), credential.ConsentWithin)
 	defer cancel()
 	finished := make(chan error, 1)
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: callback(flow, func(answer url.Values) error {
-		err := flow.Finish(ctx, name, answer)
+		err := finish(ctx, answer)
 		select {
 		case finished <- err:
 		default: // a page that is loaded again

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/identity"
 	"corp.example/gateway/internal/portal"
@@ -25,9 +24,7 @@ type tokenSettings struct {
 	Tokens  identity.Tokens                  // identity.tokens
 	Teams   []string                         // the policy's teams, to tell a mistyped --team; nil: not checked
 	Catalog *catalog.Catalog                 // to tell a mistyped --scope or --project; nil: not checked
-
-	// OpenAudit opens the audit log for one command, and returns what closes it. Nil: nothing is recorded.
-	OpenAudit func() (log *audit.Log, end func() error, err error)
+	Audit   operatorLog                      // where it is recorded
 }
 
 // tokenCommand groups the commands on minted tokens. They work on the state directory itself, or through the gateway
@@ -127,7 +124,7 @@ for the subject, a name of your choice that audit lines show, and is in the team
 		}
 		var secret string
 		var info identity.TokenInfo
-		if err := d.recorded(command.Context(), "gateway-token-create", "a token for "+subject, func() (string, error) {
+		if err := d.settings.Audit.recorded(command.Context(), "gateway-token-create", "a token for "+subject, func() (string, error) {
 			secret, info, err = d.Mint(command.Context(), identity.MintRequest{
 				Owner: identity.Operator(subject, email, teams), Name: name, Expires: until, Limits: limits,
 			})
@@ -264,7 +261,7 @@ input.`,
 			}
 			defer func() { err = errors.Join(err, d.Close()) }()
 			var info identity.TokenInfo
-			err = d.recorded(command.Context(), "gateway-token-revoke", "a token", func() (string, error) {
+			err = d.settings.Audit.recorded(command.Context(), "gateway-token-revoke", "a token", func() (string, error) {
 				info, err = d.Revoke(command.Context(), which)
 				return fmt.Sprintf("token %s, %q, of %s", info.ID, info.Name, info.Subject), err
 			})

@@ -127,6 +127,7 @@ func TestAnOAuthAppIsConnectedAndDisconnectedBesideARunningGateway(t *testing.T)
 	if got := usedFor(t, g, token); got != "shared" {
 		t.Errorf("disconnected, and the call is made with %s", got)
 	}
+	operatorDid(t, g, "gateway-token-create", "gateway-credential-connect", "gateway-credential-disconnect")
 	checkNowhere(t, g, "sbp_oauth_", appSecret)
 }
 

@@ -55,17 +55,20 @@ func openOperatorLog(loaded *config.Loaded, getenv func(string) string) (log *au
 	return g.audit, end, nil
 }
 
-// ruleOperator is why a command may change tokens, as the audit record says it.
+// ruleOperator is why a command may change tokens and credentials, as the audit record says it.
 const ruleOperator = "built in: whoever may read state.dir may"
+
+// operatorLog opens the audit log for one command, and returns what closes it. Nil: nothing is recorded.
+type operatorLog func() (log *audit.Log, end func() error, err error)
 
 // recorded does what its record announces: as in the portal, nothing is done before the intent is on stable storage. do
 // returns what it did, for people.
-func (d *desk) recorded(ctx context.Context, operation, detail string, do func() (string, error)) (err error) {
-	if d.settings.OpenAudit == nil {
+func (open operatorLog) recorded(ctx context.Context, operation, detail string, do func() (string, error)) (err error) {
+	if open == nil {
 		_, err := do()
 		return err
 	}
-	log, end, err := d.settings.OpenAudit()
+	log, end, err := open()
 	if err != nil {
 		return err
 	}
