@@ -93,7 +93,11 @@ func (c *Credential) say(before status, unread error, log *slog.Logger) status {
 		log.Info("credential has new tokens", "expires", held.span.expires)
 	}
 	if now.lost != before.lost && now.lost != "" {
-		log.Error("credential cannot be used or renewed", "reason", now.lost, "last_token_ends", held.span.expires)
+		fields := []any{"reason", now.lost}
+		if !held.span.expires.IsZero() {
+			fields = append(fields, "last_token_ends", held.span.expires)
+		}
+		log.Error("credential cannot be used or renewed", fields...)
 	}
 	if now.failed && !before.failed && now.lost == "" {
 		log.Error("credential could not be renewed; it will be tried again", "error", failed, "token_ends", held.span.expires)

@@ -343,6 +343,15 @@ func TestAReplicaThatCrashedWithTheLockHoldsNobodyUpForLong(t *testing.T) {
 	})
 }
 
+func TestAnAppThatWasNeverConnectedHasNoTokenThatEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := watched(t, newStage(t, time.Hour).replica(t)).String()
+		if !strings.Contains(log, "not connected") || strings.Contains(log, "last_token_ends") {
+			t.Errorf("logged %s", log)
+		}
+	})
+}
+
 func TestDisconnectingRevokesAndForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t, time.Hour)

@@ -169,7 +169,7 @@ func (i *issuer) read(reads *reads) error {
 		i.broken = fmt.Errorf("issuer %s does not answer: %s", i.Name, brief(err))
 		i.next = time.Now().Add(min(backoffMax, backoffMin<<min(i.fails, 10)))
 		i.fails++
-		i.log.Warn("the keys of an issuer cannot be read", "issuer", i.Name, "err", i.broken) // backoff keeps this rare
+		i.log.Warn("the keys of an issuer cannot be read", "issuer", i.Name, "error", i.broken) // backoff keeps this rare
 		return i.broken
 	}
 	i.broken, i.fails, i.next = nil, 0, time.Time{}

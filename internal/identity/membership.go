@@ -78,7 +78,7 @@ func (s *Service) RefreshMembership(ctx context.Context) {
 		case <-time.After(time.Duration(float64(s.cfg.RefreshMembership) * jitter)):
 		}
 		if err := s.refreshRound(ctx); err != nil && ctx.Err() == nil {
-			s.cfg.Log.Warn("membership could not be refreshed; who is suspended stays so, everybody else goes on", "err", err)
+			s.cfg.Log.Warn("membership could not be refreshed; who is suspended stays so, everybody else goes on", "error", err)
 		}
 	}
 }

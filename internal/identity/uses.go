@@ -130,6 +130,6 @@ func (u *uses) flush(due map[tokenID]usePending) {
 	}
 	if err := group.Wait(); err != nil {
 		// Nobody is refused for it; the last use shown is older than it was.
-		u.log.Warn("recording the last use of minted tokens", "err", err)
+		u.log.Warn("recording the last use of minted tokens", "error", err)
 	}
 }

@@ -52,7 +52,7 @@ func (p *Portal) export(v *visit, out *download, line func(audit.Line) error, en
 	case !out.begun:
 		return err
 	}
-	p.config.Log.Warn("an export of the audit log broke off", "request_id", v.id(), "err", err)
+	p.config.Log.Warn("an export of the audit log broke off", "request_id", v.id(), "error", err)
 	panic(http.ErrAbortHandler)
 }
 

@@ -36,7 +36,7 @@ func (p *Portal) names(v *visit) names {
 	defer cancel()
 	found, err := p.config.Names(ctx, v.caller)
 	if err != nil {
-		p.config.Log.Warn("pages show references without names", "request_id", v.id(), "err", err)
+		p.config.Log.Warn("pages show references without names", "request_id", v.id(), "error", err)
 	}
 	return found
 }

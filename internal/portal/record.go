@@ -49,7 +49,7 @@ func (p *Portal) recorded(v *visit, c change) error {
 		record.Detail = c.detail
 		// The record must be kept though the client, and with it the request's context, may be gone.
 		if err := p.config.Audit.Outcome(context.WithoutCancel(v.r.Context()), &record); err != nil {
-			p.config.Log.Error("outcome not recorded", "request_id", v.id(), "err", err)
+			p.config.Log.Error("outcome not recorded", "request_id", v.id(), "error", err)
 		}
 	}()
 	err := c.do(&c)

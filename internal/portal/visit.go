@@ -115,9 +115,9 @@ func (p *Portal) fail(v *visit, err error) {
 	answer := problem.From(err)
 	switch {
 	case answer.Status >= 500:
-		p.config.Log.Error("portal", "request_id", v.id(), "method", v.r.Method, "err", err)
+		p.config.Log.Error("portal", "request_id", v.id(), "method", v.r.Method, "error", err)
 	case !errors.As(err, &signedOut{}):
-		p.config.Log.Info("portal refused", "request_id", v.id(), "method", v.r.Method, "err", err)
+		p.config.Log.Info("portal refused", "request_id", v.id(), "method", v.r.Method, "error", err)
 	}
 	if v.isAPI() {
 		problem.Write(v.w, v.id(), err)
@@ -129,7 +129,7 @@ func (p *Portal) fail(v *visit, err error) {
 		err = p.showProblem(v, answer)
 	}
 	if err != nil { // not even this page can be made; its template is at fault
-		p.config.Log.Error("portal", "request_id", v.id(), "err", err)
+		p.config.Log.Error("portal", "request_id", v.id(), "error", err)
 		problem.Write(v.w, v.id(), err)
 	}
 }
