@@ -160,11 +160,11 @@ func (p *Proxy) ask(ctx context.Context, e errand) (asked, error) {
 		}
 		if a.response.StatusCode < http.StatusOK {
 			a.response.Body.Close()
-			return a, unfinished(a.response.StatusCode)
+			return a, unfinished(a.response.StatusCode, e.isRead)
 		}
 		if coding := first(a.response.Header, "Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
 			a.response.Body.Close()
-			return a, unreadable(coding)
+			return a, unreadable(coding, e.isRead)
 		}
 		a.response.Body = scrub(a.response.Body, e.credential.Secrets())
 		return a, nil
@@ -190,16 +190,16 @@ func (p *Proxy) queue(ctx context.Context, e *errand, a *asked, refused *limiter
 
 // unfinished refuses a status that ends no request: 101 for a switch of protocols that nobody asked for, behind which a client
 // would take whatever comes for anything but answers, and what is no status at all.
-func unfinished(status int) error {
+func unfinished(status int, isRead bool) error {
 	return problem.New(http.StatusBadGateway, problem.UpstreamFailed,
-		"Upstream answered with the status %d, which is no end of a request. If this was a write, it may have happened: look before you repeat it.", status)
+		"Upstream answered with the status %d, which is no end of a request. %s", status, repeating(isRead))
 }
 
 // unreadable refuses an answer in a coding that was not asked for: neither our credential nor what this caller may not see
 // can be looked for in it, and what a few bytes of it unpack to has no bound.
-func unreadable(coding string) error {
+func unreadable(coding string, isRead bool) error {
 	return problem.New(http.StatusBadGateway, problem.UpstreamFailed,
-		"Upstream answered in a coding that the gateway did not ask for and does not pass on. If this was a write, it may have happened: look before you repeat it.").
+		"Upstream answered in a coding that the gateway did not ask for and does not pass on. %s", repeating(isRead)).
 		Because(fmt.Errorf("Content-Encoding %.40q", coding))
 }
 

@@ -310,6 +310,9 @@ func TestAStatusThatEndsNoRequestIsNotPassedOn(t *testing.T) {
 				if a.Code != http.StatusBadGateway || a.problem(t) != problem.UpstreamFailed || strings.Contains(a.Body.String(), "evil") {
 					t.Errorf("answer %d %s", a.Code, a.Body)
 				}
+				if toldOfAnEffect := strings.Contains(a.Body.String(), "look before you repeat"); toldOfAnEffect != (call[0] == "POST") {
+					t.Errorf("told %s", a.Body)
+				}
 				if r := l.onlyOutcome(t); r.Status != http.StatusBadGateway || r.Outcome != string(problem.UpstreamFailed) {
 					t.Errorf("recorded: %d %s", r.Status, r.Outcome)
 				}

@@ -208,13 +208,18 @@ func unanswered(err error, isRead bool) error {
 	if errors.As(err, &timeout) && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded) {
 		status, code, what = http.StatusGatewayTimeout, problem.UpstreamTimeout, "Upstream did not answer in time."
 	}
-	next := "The call may have taken effect all the same: look before you repeat it."
+	next := repeating(isRead)
 	var network *net.OpError
-	switch {
-	case errors.As(err, &network) && network.Op == "dial":
+	if errors.As(err, &network) && network.Op == "dial" {
 		what, next = "Upstream could not be reached.", "Nothing was done there: try again shortly, and tell the platform team if it lasts."
-	case isRead:
-		next = "The call changes nothing: try again shortly."
 	}
 	return problem.New(status, code, "%s %s", what, next).Because(err)
+}
+
+// repeating says what a client should know before it sends a call again that upstream had.
+func repeating(isRead bool) string {
+	if isRead {
+		return "The call changes nothing: try again shortly."
+	}
+	return "The call may have taken effect all the same: look before you repeat it."
 }
