@@ -24,6 +24,7 @@ import (
 	"corp.example/gateway/internal/credential"
 	"corp.example/gateway/internal/identity"
 	"corp.example/gateway/internal/limiter"
+	"corp.example/gateway/internal/policy"
 	"corp.example/gateway/internal/portal"
 	"corp.example/gateway/internal/proxy"
 	"corp.example/gateway/internal/seal"
@@ -112,7 +113,7 @@ func (g *gateway) assemble() (err error) {
 		Audit: g.audit, RecordSQL: file.Audit.SQL == config.SQLRedacted, Upstream: g.upstream, PublicURL: file.Server.PublicURL, MaxWait: time.Duration(file.Limits.MaxWait),
 		TrustedProxies: trusted, Registry: registry, Tracer: tracer, Log: g.log,
 	}, g.config.Policy)
-	g.reload = newReload(g.config, g.proxy.SetPolicy, registry, g.log)
+	g.reload = newReload(g.config, g.setPolicy, registry, g.log)
 	pages, err := portal.New(portal.Config{
 		Identity: g.identity, Policy: g.proxy.Policy, Catalog: g.config.Catalog, PublicURL: file.Server.PublicURL,
 		MaxTokenAge: time.Duration(file.Identity.Tokens.MaxAge), Resolve: g.proxy.Resolve, Names: g.proxy.Names, Quota: g.limiter.Snapshot, AuditLines: g.auditLines(&file.Audit),
@@ -262,4 +263,11 @@ func (g *gateway) close() error {
 		faults = append(faults, g.backplane.Close())
 	}
 	return errors.Join(faults...)
+}
+
+// setPolicy puts a new policy in force. Callers that are remembered hold what the one before said of them, and with it all of
+// it: they are recognised anew, or each policy would stay in memory for as long as the last of them.
+func (g *gateway) setPolicy(rules *policy.Policy) {
+	g.proxy.SetPolicy(rules)
+	g.identity.Forget()
 }

@@ -360,3 +360,19 @@ func TestTokensAreStoredAsHashes(t *testing.T) {
 		t.Errorf("the token's information shows its hash: %s, %v", shown, err)
 	}
 }
+
+func TestWhoIsForgottenIsRecognisedAnew(t *testing.T) {
+	s := newStage(t)
+	jwt := s.corp.Token(ada.Subject, audience)
+	before := s.good(t, jwt)
+	if s.good(t, jwt) != before || s.Remembered() == 0 {
+		t.Fatal("nobody is remembered")
+	}
+	s.Forget()
+	if n := s.Remembered(); n != 0 {
+		t.Errorf("%d are remembered still", n)
+	}
+	if after := s.good(t, jwt); after == before || after.Subject != before.Subject {
+		t.Errorf("recognised as %+v, want another caller of the same name", after)
+	}
+}

@@ -116,6 +116,12 @@ func (s *Service) Authenticate(ctx context.Context, authorization []string, remo
 	return nil, s.failures.slow(s.refuse(refusal), remote, now)
 }
 
+// Forget forgets whoever was recognised lately: each is verified, or looked up, anew.
+func (s *Service) Forget() {
+	s.jwts.cache.InvalidateAll()
+	s.minted.cache.InvalidateAll()
+}
+
 // remembered returns the caller of a credential that was good before. A minted token's word is taken only while a
 // revocation would be heard of: otherwise the store is asked at each use.
 func (s *Service) remembered(hash tokenHash, minted bool, remote netip.Addr, now time.Time) *Caller {
