@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -239,8 +240,8 @@ type table struct {
 }
 
 func (t *table) print(r *audit.Record) error {
-	cells := [...]string{harmless(actor(r)), harmless(r.Team), harmless(firstOf(r.Operation, r.Method+" "+r.Path)),
-		harmless(firstOf(r.Target.Project, r.Target.Organization, r.Target.Kind)), harmless(result(r))}
+	cells := [...]string{harmless(actor(r)), harmless(r.Team), harmless(cmp.Or(r.Operation, r.Method+" "+r.Path)),
+		harmless(cmp.Or(r.Target.Project, r.Target.Organization, r.Target.Kind)), harmless(result(r))}
 	if r.Phase == audit.Note {
 		cells = [...]string{"(the log)", "", r.Event, "", harmless(r.Detail)}
 	}
@@ -265,7 +266,7 @@ func (t *table) row(at, actor, team, operation, target, result string) error {
 
 // actor is who made a call, and with which token.
 func actor(r *audit.Record) string {
-	who := firstOf(r.Caller.Email, r.Caller.Subject, r.Client.IP.String())
+	who := cmp.Or(r.Caller.Email, r.Caller.Subject, r.Client.IP.String())
 	if r.Caller.Token != "" {
 		who += " by " + r.Caller.Token
 	}
@@ -280,9 +281,9 @@ func result(r *audit.Record) string {
 	case r.Outcome == audit.Unknown:
 		return "unknown: the gateway died meanwhile"
 	case !r.Decision.Allow:
-		return fmt.Sprintf("%d denied: %s", r.Status, firstOf(r.Decision.Reason, r.Outcome))
+		return fmt.Sprintf("%d denied: %s", r.Status, cmp.Or(r.Decision.Reason, r.Outcome))
 	}
-	words := []string{fmt.Sprint(r.Status), firstOf(r.Outcome, "ok")}
+	words := []string{fmt.Sprint(r.Status), cmp.Or(r.Outcome, "ok")}
 	if r.Cache != "" {
 		words = append(words, "cache "+r.Cache)
 	}
@@ -297,15 +298,6 @@ func result(r *audit.Record) string {
 
 // tenth of a millisecond is as exactly as a person wants to know.
 const tenth = 100 * time.Microsecond
-
-func firstOf(words ...string) string {
-	for _, w := range words {
-		if w != "" {
-			return w
-		}
-	}
-	return ""
-}
 
 func auditVerify(place func([]string) (string, error)) *cobra.Command {
 	command := &cobra.Command{

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"time"
 
-	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/backplane"
 	"corp.example/gateway/internal/config"
 	"corp.example/gateway/internal/identity"
@@ -64,7 +63,7 @@ func loadTokenSettings(path string, getenv func(string) string) (tokenSettings, 
 	}
 	return tokenSettings{Connect: func() (state.Connection, error) { return connectState(&loaded.State, getenv) }, Teams: loaded.Policy.TeamNames(), Catalog: loaded.Catalog,
 		Tokens: identity.Tokens{MaxAge: time.Duration(loaded.Identity.Tokens.MaxAge), ReauthenticateAfter: time.Duration(loaded.Identity.Tokens.ReauthenticateAfter)},
-		Audit:  func() (*audit.Log, func() error, error) { return openOperatorLog(loaded, getenv) }}, nil
+		Audit:  operatorLogOf(loaded, getenv)}, nil
 }
 
 // connectState gives a command the state that the service has: in Redis, or in the folder.

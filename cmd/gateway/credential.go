@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"corp.example/gateway/internal/audit"
 	"corp.example/gateway/internal/config"
 	"corp.example/gateway/internal/credential"
 	"corp.example/gateway/internal/proxy"
@@ -47,8 +46,7 @@ func openKeyring(path string, getenv func(string) string) (*keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &keyring{loaded: loaded, getenv: getenv,
-		audit: func() (*audit.Log, func() error, error) { return openOperatorLog(loaded, getenv) }}
+	k := &keyring{loaded: loaded, getenv: getenv, audit: operatorLogOf(loaded, getenv)}
 	if !loaded.State.SealKey.IsZero() {
 		if k.keys, err = seal.Load(loaded.State.SealKey, getenv); err != nil {
 			return nil, err

@@ -61,6 +61,11 @@ const ruleOperator = "built in: whoever may read state.dir may"
 // operatorLog opens the audit log for one command, and returns what closes it. Nil: nothing is recorded.
 type operatorLog func() (log *audit.Log, end func() error, err error)
 
+// operatorLogOf is the log of the commands on one configuration.
+func operatorLogOf(loaded *config.Loaded, getenv func(string) string) operatorLog {
+	return func() (*audit.Log, func() error, error) { return openOperatorLog(loaded, getenv) }
+}
+
 // recorded does what its record announces: as in the portal, nothing is done before the intent is on stable storage. do
 // returns what it did, for people.
 func (open operatorLog) recorded(ctx context.Context, operation, detail string, do func() (string, error)) (err error) {

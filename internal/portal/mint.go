@@ -104,13 +104,9 @@ func describe(id, name string, limits identity.Restriction) string {
 // checkLimits refuses limits that name nothing, or a team that is not the caller's.
 func (p *Portal) checkLimits(v *visit, limits identity.Restriction) error {
 	if teams := v.rules.Teams(v.caller); limits.Team != "" && !slices.Contains(teams, limits.Team) {
-		return invalid("%.100q is none of your teams.", limits.Team)
+		return invalidQuery("%.100q is none of your teams.", limits.Team)
 	}
 	return CheckLimits(p.config.Catalog, limits)
-}
-
-func invalid(format string, args ...any) error {
-	return problem.New(http.StatusBadRequest, problem.BadRequest, format, args...)
 }
 
 // CheckLimits refuses scopes and projects that there are not: a token that a typing mistake left without any right would be
@@ -123,12 +119,12 @@ func CheckLimits(cat *catalog.Catalog, limits identity.Restriction) error {
 			if near := strictyaml.Nearest(name[:min(len(name), 100)], slices.Values(known)); near != "" {
 				suggestion = " Did you mean " + near + "?"
 			}
-			return invalid("There is no scope or permission %.100q.%s", name, suggestion)
+			return invalidQuery("There is no scope or permission %.100q.%s", name, suggestion)
 		}
 	}
 	for _, ref := range limits.Projects {
 		if call, err := cat.Parse(http.MethodGet, "/v1/projects/"+ref); err != nil || call.Target.ID != ref {
-			return invalid("%.100q is no project reference: it is the word of twenty letters in the project's address.", ref)
+			return invalidQuery("%.100q is no project reference: it is the word of twenty letters in the project's address.", ref)
 		}
 	}
 	return nil
