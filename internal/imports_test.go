@@ -38,7 +38,8 @@ var allowed = map[string][]string{
 	"narrow":      {"catalog"},                                         // the shapes of lists
 	"sandbox":     nil,                                                 // shares no code with what it tests
 	"sandbox/idp": nil,
-	"server":      {"clientaddr", "problem"},                                                                                                                       // counts connections by client
+	"http1":       nil,
+	"server":      {"clientaddr", "http1", "problem"},                                                                                                              // counts connections by client
 	"config":      {"backplane", "catalog", "policy", "seal", "secret", "strictyaml", "trust"},                                                                     // whose checks it calls
 	"portal":      {"audit", "catalog", "clientaddr", "identity", "limiter", "policy", "problem", "state", "strictyaml"},                                           // shows them
 	"proxy":       {"audit", "cache", "catalog", "clientaddr", "credential", "identity", "inventory", "limiter", "narrow", "policy", "problem", "secret", "trust"}, // the line; scrubs secrets

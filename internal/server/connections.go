@@ -138,5 +138,8 @@ func (c *counted) Close() error {
 	return err
 }
 
-// CloseWrite ends this side alone, see strictConn.
+// WriteBuffers writes several pieces in one call: package net does so for its own connections alone.
+func (c *counted) WriteBuffers(pieces *net.Buffers) (int64, error) { return pieces.WriteTo(c.Conn) }
+
+// CloseWrite ends this side alone, so that a client that still sends can read why it was refused.
 func (c *counted) CloseWrite() error { return c.Conn.(interface{ CloseWrite() error }).CloseWrite() } // *net.TCPConn has it

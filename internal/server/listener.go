@@ -7,31 +7,20 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+
+	"corp.example/gateway/internal/http1"
 )
 
-// strictListener gives the connections of a plain listener strict framing.
-type strictListener struct{ net.Listener }
-
-// Accept implements net.Listener.
-func (l strictListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	strict := &strictConn{Conn: conn, gather: conn}
-	if inner, is := conn.(*counted); is {
-		strict.gather = inner.Conn
-	}
-	return strict, nil
-}
-
-// tlsListener accepts connections whose TLS handshake is over. net/http would do the handshake itself, but then the
-// protocol is known too late to follow what HTTP/1 carries inside of TLS. An HTTP/2 connection has one framing, which
-// net/http checks; it is handed over as the *tls.Conn that net/http looks for.
-type tlsListener struct {
+// front stands before an http.Server. It accepts its connections, does their TLS handshake, and has http1 serve the plain
+// requests that come over HTTP/1.1; what is left, and HTTP/2, is the http.Server's, as if it had accepted it.
+//
+// net/http would do the handshake itself, but then the protocol is known too late. An HTTP/2 connection is handed over as
+// the *tls.Conn that net/http looks for.
+type front struct {
 	net.Listener
-	config *tls.Config
-	log    *slog.Logger
+	tls   *tls.Config // nil: none
+	http1 *http1.Server
+	log   *slog.Logger
 
 	ready  chan net.Conn
 	failed chan error
@@ -39,67 +28,96 @@ type tlsListener struct {
 	once   sync.Once
 }
 
-func newTLSListener(inner net.Listener, config *tls.Config, log *slog.Logger) *tlsListener {
-	l := &tlsListener{Listener: inner, config: config, log: log,
-		ready: make(chan net.Conn), failed: make(chan error), closed: make(chan struct{})}
-	go l.run()
-	return l
+// newFront accepts from inner until it is closed.
+func newFront(inner net.Listener, config *tls.Config, plain *http1.Server, log *slog.Logger) *front {
+	f := &front{Listener: inner, tls: config, http1: plain, log: log, ready: make(chan net.Conn), failed: make(chan error), closed: make(chan struct{})}
+	go f.run()
+	return f
 }
 
 // Accept implements net.Listener.
-func (l *tlsListener) Accept() (net.Conn, error) {
+func (f *front) Accept() (net.Conn, error) {
 	select {
-	case conn := <-l.ready:
+	case conn := <-f.ready:
 		return conn, nil
-	case err := <-l.failed:
+	case err := <-f.failed:
 		return nil, err
-	case <-l.closed:
+	case <-f.closed:
 		return nil, net.ErrClosed
 	}
 }
 
-// Close implements net.Listener. Handshakes that still run end within readHeaderTimeout.
-func (l *tlsListener) Close() error {
-	l.once.Do(func() { close(l.closed) })
-	return l.Listener.Close()
+// Close implements net.Listener, and ends what http1 serves. Handshakes that still run end within readHeaderTimeout.
+func (f *front) Close() error {
+	f.once.Do(func() { close(f.closed) })
+	f.http1.Close()
+	if err := f.Listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil // by shutdown
+}
+
+// shutdown accepts nothing more, and returns when no connection is http1's any more: its requests are answered, and what is
+// for the http.Server was accepted by it.
+func (f *front) shutdown(ctx context.Context) error {
+	return errors.Join(f.Listener.Close(), f.http1.Shutdown(ctx))
 }
 
 // run accepts until the listener is closed. An error waits for Accept to return it: net/http pauses after one that passes,
 // such as too many open files.
-func (l *tlsListener) run() {
+func (f *front) run() {
 	for {
-		conn, err := l.Listener.Accept()
-		if err == nil {
-			go l.handshake(conn)
+		conn, err := f.Listener.Accept()
+		switch {
+		case err == nil:
+			go f.serve(conn)
 			continue
-		}
-		select {
-		case l.failed <- err:
-		case <-l.closed:
+		case errors.Is(err, net.ErrClosed):
 			return
 		}
-		if errors.Is(err, net.ErrClosed) {
+		select {
+		case f.failed <- err:
+		case <-f.closed:
 			return
 		}
 	}
 }
 
-func (l *tlsListener) handshake(inner net.Conn) {
-	conn := tls.Server(inner, l.config)
+// serve serves one connection, or the beginning of it.
+func (f *front) serve(conn net.Conn) {
+	if f.tls != nil {
+		secure := f.handshake(conn)
+		if secure == nil {
+			conn.Close()
+			return
+		}
+		conn = secure
+		if secure.ConnectionState().NegotiatedProtocol == "h2" {
+			f.handOver(conn)
+			return
+		}
+	}
+	if rest := f.http1.Serve(conn); rest != nil {
+		f.handOver(rest)
+	}
+}
+
+// handshake returns nil where it fails.
+func (f *front) handshake(inner net.Conn) *tls.Conn {
+	conn := tls.Server(inner, f.tls)
 	ctx, cancel := context.WithTimeout(context.Background(), readHeaderTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
-		l.log.Debug("TLS handshake", "remote", inner.RemoteAddr().String(), "error", err)
-		inner.Close()
-		return
+		f.log.Debug("TLS handshake", "remote", inner.RemoteAddr().String(), "error", err)
+		return nil
 	}
-	var framed net.Conn = conn
-	if conn.ConnectionState().NegotiatedProtocol != "h2" {
-		framed = &strictTLSConn{strictConn: strictConn{Conn: conn, gather: conn}, inner: conn}
-	}
+	return conn
+}
+
+func (f *front) handOver(conn net.Conn) {
 	select {
-	case l.ready <- framed:
-	case <-l.closed:
-		inner.Close()
+	case f.ready <- conn:
+	case <-f.closed:
+		conn.Close()
 	}
 }

@@ -83,7 +83,7 @@ func secure(h http.Header, overTLS bool) {
 }
 
 // oneChunkedRequest ends a connection after a request with a chunked body, so that what follows the chunks is never read as
-// another request; see framing.go.
+// another request; see http1/framing.go.
 func oneChunkedRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor == 1 && len(r.TransferEncoding) > 0 {

@@ -19,30 +19,31 @@ func recovery(next http.Handler, log *slog.Logger) http.Handler {
 
 // recoverWithin is recovery with another time for HTTP/2 clients to take their answers.
 func recoverWithin(next http.Handler, log *slog.Logger, takeIdle time.Duration) http.Handler {
-	answers := newAnswers()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer := answers.writer(w, r, takeIdle)
+		answer := &answerWriter{ResponseWriter: w}
+		if r.ProtoMajor == 2 {
+			answer.takeIdle = takeIdle
+			defer answer.expectTaken(takeIdle) // net/http sends the rest of what it has buffered after the handler
+		}
 		defer func() {
 			value := recover()
 			if value == nil {
-				answer.done()
 				return
 			}
 			if value == http.ErrAbortHandler {
 				panic(value)
 			}
-			id := answer.Header().Get(RequestID)
+			id := w.Header().Get(RequestID)
 			// The panic's value may hold anything, a header or a body among it; its type and the stack tell where to look.
 			log.Error("panic while answering", "request_id", id, "type", typeName(value), "begun", answer.begun, "stack", string(debug.Stack()))
 			if answer.begun {
 				panic(http.ErrAbortHandler)
 			}
-			header := answer.Header()
+			header := w.Header()
 			clear(header) // what the handler meant to say of another answer
 			header[RequestID] = []string{id}
 			secure(header, r.TLS != nil)
-			problem.Write(answer, id, errors.New("panic"))
-			answer.done()
+			problem.Write(w, id, errors.New("panic"))
 		}()
 		next.ServeHTTP(answer, r)
 	})

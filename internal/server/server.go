@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"corp.example/gateway/internal/clientaddr"
+	"corp.example/gateway/internal/http1"
 )
 
 // Config says what is served where.
@@ -65,7 +66,6 @@ type Server struct {
 	config        Config
 	public, admin net.Listener
 	plain         net.Listener // nil: none
-	opened        opened
 	draining      atomic.Bool
 }
 
@@ -82,7 +82,7 @@ func Listen(config Config) (*Server, error) {
 		return nil, err
 	}
 	bounded.register(config.Registry)
-	s := &Server{config: config, public: bounded, admin: admin, opened: opened{conns: map[net.Conn]struct{}{}}}
+	s := &Server{config: config, public: bounded, admin: admin}
 	if config.Plain.Listen != "" {
 		plain, err := listen(config.Plain.Bound, config.Plain.Listen, "server.tls.acme.http_listen")
 		if err != nil {
@@ -119,25 +119,28 @@ func (s *Server) AdminAddr() net.Addr { return s.admin.Addr() }
 // Serve answers until ctx ends, drains and returns: for the drain delay it is not ready and still answers, then it stops
 // accepting and lets running requests finish within the drain time-out. The admin listener is the last to go, so that draining can be watched.
 func (s *Server) Serve(ctx context.Context) error {
-	public := newHTTPServer(chain(s.parting(s.config.Public), s.config.Log, s.config.MaxBody), s.config.Log)
-	public.ConnState = s.opened.note
-	var listener net.Listener = strictListener{s.public}
-	if s.config.TLS != nil {
-		public.TLSConfig = s.config.TLS.Clone() // tells net/http to speak HTTP/2; it may change this copy
-		listener = newTLSListener(s.public, s.config.TLS, s.config.Log)
+	handler := chain(s.parting(s.config.Public), s.config.Log, s.config.MaxBody)
+	public := newHTTPServer(handler, s.config.Log)
+	secure := s.config.TLS
+	if secure != nil {
+		public.TLSConfig = secure.Clone() // tells net/http to speak HTTP/2; it may change this copy
 	}
+	front := newFront(s.public, secure, newHTTP1Server(handler, s.config.Log), s.config.Log)
 	admin := newHTTPServer(s.unready(s.config.Admin), s.config.Log)
 
 	var group errgroup.Group
-	group.Go(func() error { return ended(public.Serve(listener)) })
+	group.Go(func() error { return ended(public.Serve(front)) })
 	group.Go(func() error { return ended(admin.Serve(s.admin)) })
-	plain := newHTTPServer(chain(s.config.Plain.Handler, s.config.Log, 0), s.config.Log)
+	redirect := chain(s.config.Plain.Handler, s.config.Log, 0)
+	plain := newHTTPServer(redirect, s.config.Log)
 	if s.plain != nil {
-		group.Go(func() error { return ended(plain.Serve(strictListener{s.plain})) })
+		group.Go(func() error {
+			return ended(plain.Serve(newFront(s.plain, nil, newHTTP1Server(redirect, s.config.Log), s.config.Log)))
+		})
 	}
 	group.Go(func() error {
 		<-ctx.Done()
-		err := s.drain(context.WithoutCancel(ctx), public)
+		err := s.drain(context.WithoutCancel(ctx), front, public)
 		return errors.Join(err, plain.Close(), admin.Close())
 	})
 	return group.Wait()
@@ -151,10 +154,13 @@ func ended(err error) error {
 	return fmt.Errorf("serving: %w", err)
 }
 
+func newHTTP1Server(handler http.Handler, log *slog.Logger) *http1.Server {
+	return &http1.Server{Handler: handler, HeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, Log: log}
+}
+
 func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
-		ConnContext:       withConnection,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,

@@ -1,12 +1,9 @@
-package server
+package http1
 
 import (
 	"bytes"
-	"crypto/tls"
 	"errors"
-	"net"
 	"strconv"
-	"sync/atomic"
 )
 
 // Request smuggling lives where two readers of one connection disagree about where a request ends: whatever a proxy in
@@ -149,54 +146,3 @@ func valueOf(line []byte, name string) (value []byte, is bool) {
 	}
 	return bytes.Trim(line[len(name)+1:], " \t"), true
 }
-
-// strictConn is an HTTP/1 connection whose requests can be read in one way only.
-type strictConn struct {
-	net.Conn
-	framing  framing
-	fault    error       // what the connection is ended for
-	received atomic.Bool // anything at all
-
-	gather   net.Conn // Conn, or what is inside of it and writes several pieces in one call
-	answered bool     // a whole answer was written past net/http, whose own is to be dropped
-	broken   error    // what writing it failed with
-	taking            // of what is written
-}
-
-func (c *strictConn) strict() *strictConn { return c }
-
-// silent reports whether nothing has come in yet.
-func (c *strictConn) silent() bool { return !c.received.Load() }
-
-// Read reads what framing has followed. net/http reads from one goroutine at a time. What stands before a fault is given out
-// first: only a request that has begun is answered with a 400.
-func (c *strictConn) Read(p []byte) (int, error) {
-	if c.fault != nil {
-		return 0, c.fault
-	}
-	n, err := c.Conn.Read(p)
-	if n > 0 && c.silent() {
-		c.received.Store(true)
-	}
-	var sound int
-	if sound, c.fault = c.framing.follow(p[:n]); c.fault == nil {
-		return n, err
-	}
-	if sound == 0 {
-		return 0, c.fault
-	}
-	return sound, nil
-}
-
-// CloseWrite lets net/http end its side alone, so that a client still sending can read why it was refused.
-func (c *strictConn) CloseWrite() error {
-	return c.Conn.(interface{ CloseWrite() error }).CloseWrite() // both *net.TCPConn and *tls.Conn have it
-}
-
-// strictTLSConn is a strictConn inside TLS. net/http takes Request.TLS from ConnectionState.
-type strictTLSConn struct {
-	strictConn
-	inner *tls.Conn
-}
-
-func (c *strictTLSConn) ConnectionState() tls.ConnectionState { return c.inner.ConnectionState() }
