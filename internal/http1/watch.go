@@ -25,6 +25,10 @@ func (c *conn) watch(leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leave = leave
+	if c.failed != nil { // which may be known before what was read has come
+		leave()
+		return
+	}
 	if c.reading {
 		select {
 		case n := <-c.came:
@@ -33,10 +37,6 @@ func (c *conn) watch(leave func()) {
 		default:
 			return
 		}
-	}
-	if c.failed != nil {
-		leave()
-		return
 	}
 	c.come = c.buffer[:copy(c.buffer, c.come)]
 	room := c.buffer[len(c.come):]
@@ -97,9 +97,11 @@ func (c *conn) takeOver() (n int) {
 
 // callBack ends the watcher's read, and returns all that has come.
 func (c *conn) callBack() []byte {
-	c.state.Store(arriving)
 	if c.reading {
+		c.mu.Lock() // a watcher whose old deadline has just passed would take this one away with it, and read on
+		c.state.Store(arriving)
 		_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // if it cannot be set there is no connection to read from
+		c.mu.Unlock()
 		c.takeOver()
 	}
 	_ = c.Conn.SetReadDeadline(time.Time{})

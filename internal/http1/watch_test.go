@@ -1,0 +1,55 @@
+package http1
+
+import (
+	"io"
+	"os"
+	"testing"
+	"time"
+)
+
+// The watcher notes that a client has left before it gives up its place. A request that begins in between must know.
+func TestAClientThatLeftJustBeforeARequestIsNoticed(t *testing.T) {
+	for name, text := range map[string]string{"without a word": "", "behind its request": get} {
+		c := newConn(newServer(nil), newScripted(nil, 0))
+		c.reading, c.came = true, make(chan int, 1)
+		if leave, over := c.hasRead(copy(c.buffer, text), io.EOF); leave != nil || !over {
+			t.Errorf("%s: somebody is told of it between two requests, or the watcher goes on", name)
+		}
+		left := false
+		c.watch(func() { left = true })
+		if !left {
+			t.Errorf("%s: the request is not told", name)
+		}
+	}
+}
+
+// askedConn tells what is done to its deadline.
+type askedConn struct {
+	*scripted
+	deadline func(time.Time)
+}
+
+func (c askedConn) SetReadDeadline(deadline time.Time) error { c.deadline(deadline); return nil }
+
+// A deadline that passes while a connection changes hands must not be mistaken for the one that ends the watcher, nor undo it.
+func TestTheWatcherIsCalledBackAtOnce(t *testing.T) {
+	c := newConn(newServer(nil), newScripted(nil, 0))
+	c.reading, c.came = true, make(chan int, 1)
+	c.state.Store(answering)
+	c.Conn = askedConn{newScripted(nil, 0), func(deadline time.Time) {
+		if deadline.IsZero() {
+			return
+		}
+		if c.mu.TryLock() {
+			t.Error("the watcher may undo it")
+			c.mu.Unlock()
+		}
+		go func() {
+			if _, over := c.hasRead(0, os.ErrDeadlineExceeded); !over {
+				t.Error("the watcher reads on")
+			}
+			c.came <- 0
+		}()
+	}}
+	c.callBack()
+}
