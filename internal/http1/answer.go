@@ -86,7 +86,7 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) announce(status int) {
 	b := appendStatus(a.out, status)
 	b = appendFields(b, a.header, func(name string) bool { return name == "Content-Length" || name == "Transfer-Encoding" })
-	_, _ = a.conn.Write(append(b, "\r\n"...)) // an error comes back from the answer
+	_, a.failed = a.conn.Write(append(b, "\r\n"...)) // comes back from the answer
 }
 
 // settle takes the header as the handler has made it, and decides how the end of the body is told. What the handler puts into

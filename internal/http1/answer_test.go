@@ -323,6 +323,26 @@ func TestNothingFollowsAFailedWrite(t *testing.T) {
 	})
 }
 
+// Nor behind an announcement that was not taken whole.
+func TestNoAnswerFollowsAFailedAnnouncement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, rest := over(t, func(w http.ResponseWriter, r *http.Request) {
+			connection := http.NewResponseController(w)
+			connection.SetWriteDeadline(time.Now().Add(time.Second))
+			w.WriteHeader(http.StatusEarlyHints)
+			connection.SetWriteDeadline(time.Time{})
+			ok(w, r)
+		})
+		c.say(t, get)
+		c.Read(make([]byte, 1)) // and none of the rest
+		time.Sleep(2 * time.Second)
+		c.expectEnd(t)
+		if conn := <-rest; conn != nil {
+			t.Error("the connection goes on")
+		}
+	})
+}
+
 // Nothing of one answer may show in the next, which has its memory.
 func TestAnAnswerHasNothingOfTheOneBefore(t *testing.T) {
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -108,7 +108,8 @@ func (c *conn) expect(now time.Time) bool {
 	return true
 }
 
-// answer has the handler answer a request, and reports whether another one may follow.
+// answer has the handler answer a request, and reports whether another one may follow: none behind a panic, and what was
+// written before it is all that the client gets.
 func (c *conn) answer(request *http.Request) (goesOn bool) {
 	c.state.Store(answering)
 	ctx := &requestContext{conn: c}
@@ -119,7 +120,6 @@ func (c *conn) answer(request *http.Request) (goesOn bool) {
 		ctx.end()
 		w.release()
 		if value := recover(); value != nil && value != http.ErrAbortHandler {
-			goesOn = false // and what was written is all that the client gets
 			c.server.Log.Error("panic while answering", "remote", c.remote, "stack", string(debug.Stack()))
 		}
 	}()
