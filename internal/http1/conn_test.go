@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// over serves a handler over one connection whose ends wait for each other, in a bubble of synctest. rest is what Serve
-// returned, when it has.
+// over serves a handler over one connection whose ends wait for each other, in a bubble of synctest. rest is what was
+// handed over, when Serve has returned.
 func over(t *testing.T, handler http.HandlerFunc) (s *Server, c *client, rest chan net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()
 	s, rest = newServer(handler), make(chan net.Conn, 1)
-	go func() { rest <- s.Serve(far) }()
+	go func() { rest <- s.serveOne(far) }()
 	t.Cleanup(func() { near.Close() })
 	return s, &client{Conn: near, from: bufio.NewReader(near)}, rest
 }
@@ -336,7 +336,7 @@ func TestShutdownWaitsForAnswersAlone(t *testing.T) {
 		open := func() (*client, chan net.Conn) {
 			near, far := net.Pipe()
 			rest := make(chan net.Conn, 1)
-			go func() { rest <- s.Serve(far) }()
+			go func() { rest <- s.serveOne(far) }()
 			return &client{near, bufio.NewReader(near)}, rest
 		}
 		silent, silentEnd := open()
@@ -371,6 +371,29 @@ func TestShutdownWaitsForAnswersAlone(t *testing.T) {
 			t.Error("the last answer promises another one")
 		}
 		<-busyEnd
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A request that is net/http's has been read when net/http has accepted its connection, not before.
+func TestShutdownWaitsForWhatIsHandedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer near.Close()
+		s, accept, over := newServer(nil), make(chan bool), make(chan error, 1)
+		go s.Serve(far, func(net.Conn) { <-accept })
+		io.WriteString(near, "POST / HTTP/1.1\r\n")
+		synctest.Wait()
+		go func() { over <- s.Shutdown(t.Context()) }()
+		synctest.Wait()
+		select {
+		case err := <-over:
+			t.Errorf("Shutdown returned %v before", err)
+		default:
+		}
+		close(accept)
 		if err := <-over; err != nil {
 			t.Error(err)
 		}

@@ -35,20 +35,20 @@ type Server struct {
 	conns map[*conn]struct{}
 }
 
-// Serve answers the plain requests that come over raw, one after the other. It returns nil when the connection is over, or
-// the connection for net/http, with all that was not served still to be read, when another request comes.
-func (s *Server) Serve(raw net.Conn) net.Conn {
+// Serve answers the plain requests that come over raw, one after the other. When another one comes, handOver gets the
+// connection for net/http, with all that was not served still to be read; Shutdown waits for that, too.
+func (s *Server) Serve(raw net.Conn, handOver func(net.Conn)) {
 	c := newConn(s, raw)
 	if !s.enter(c) {
 		raw.Close()
-		return nil
+		return
 	}
 	defer s.leave(c)
 	if rest, goesOn := c.serve(); goesOn {
-		return c.forNetHTTP(rest)
+		handOver(c.forNetHTTP(rest))
+		return
 	}
 	raw.Close()
-	return nil
 }
 
 func (s *Server) enter(c *conn) bool {

@@ -92,10 +92,16 @@ func (s *stage) take(conn net.Conn) {
 	if secure, is := conn.(*tls.Conn); is && secure.Handshake() != nil {
 		return
 	}
-	if rest := s.Serve(conn); rest != nil {
+	s.Serve(conn, func(rest net.Conn) {
 		s.handed.Add(1)
 		s.rest <- rest
-	}
+	})
+}
+
+// serveOne returns what Serve hands over, nil when the connection is over.
+func (s *Server) serveOne(conn net.Conn) (rest net.Conn) {
+	s.Serve(conn, func(conn net.Conn) { rest = conn })
+	return rest
 }
 
 // handedOver is the listener of connections that were handed over.

@@ -60,7 +60,7 @@ func sameConnection(t *testing.T, data []byte, cuts uint64) {
 	here, alone := newScripted(data, cuts), newScripted(data, cuts)
 	var seen requestLog
 	s := newServer(&seen)
-	if rest := s.Serve(here); rest != nil {
+	if rest := s.serveOne(here); rest != nil {
 		byNetHTTP(t, &seen, rest)
 		<-here.closed
 	}

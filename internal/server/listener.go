@@ -97,9 +97,7 @@ func (f *front) serve(conn net.Conn) {
 			return
 		}
 	}
-	if rest := f.http1.Serve(conn); rest != nil {
-		f.handOver(rest)
-	}
+	f.http1.Serve(conn, f.handOver)
 }
 
 // handshake returns nil where it fails.
