@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 
 	"corp.example/gateway/internal/http1"
@@ -83,8 +84,15 @@ func (f *front) run() {
 	}
 }
 
-// serve serves one connection, or the beginning of it.
+// serve serves one connection, or the beginning of it. A panic outside of handlers, in what finds a certificate or in http1
+// itself, ends that connection alone, as it would in net/http.
 func (f *front) serve(conn net.Conn) {
+	defer func() {
+		if value := recover(); value != nil {
+			f.log.Error("panic while serving a connection", "type", typeName(value), "stack", string(debug.Stack()))
+			conn.Close()
+		}
+	}()
 	if f.tls != nil {
 		secure := f.handshake(conn)
 		if secure == nil {

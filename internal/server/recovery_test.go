@@ -175,3 +175,25 @@ func TestAPauseOfTheHandlerIsNotTheClientsFault(t *testing.T) {
 		})
 	}
 }
+
+func TestAPanicOutsideOfHandlersEndsItsConnectionAlone(t *testing.T) {
+	var log lockedBuffer
+	s := &running{secure: true, log: slog.New(slog.NewTextHandler(&log, nil))}
+	broken := certificate(t).TLSConfig()
+	find, first := broken.GetCertificate, sync.Once{}
+	broken.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		first.Do(func() { panic("sbp_planted") })
+		return find(hello)
+	}
+	s.serve(t, server.Config{Public: http.HandlerFunc(s.echo), TLS: broken})
+	if conn, err := s.tryDial("http/1.1"); err == nil {
+		conn.Close()
+		t.Error("a handshake succeeded without a certificate")
+	}
+	if status, err := ask(s.dial(t, "http/1.1")); status != http.StatusOK {
+		t.Errorf("the next connection: %d, %v", status, err)
+	}
+	if text := log.String(); strings.Contains(text, "planted") || !strings.Contains(text, "panic while serving") {
+		t.Errorf("logged %s", text)
+	}
+}
