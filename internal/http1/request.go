@@ -103,7 +103,6 @@ func (f *fields) parse(text []byte) bool {
 	if f.header != nil && bytes.Equal(text, f.text) {
 		return true
 	}
-	f.header = nil
 	header, host := make(http.Header, 8), ""
 	lines, all := 0, make([]string, 0, bytes.Count(text, []byte{'\n'})) // the values' memory
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(text, []byte("\r\n")), []byte("\r\n")) {
