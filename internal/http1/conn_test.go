@@ -400,6 +400,43 @@ func TestShutdownWaitsForWhatIsHandedOver(t *testing.T) {
 	})
 }
 
+// An answer whose header is out promises another one. The connection ends behind it all the same.
+func TestShutdownEndsAConnectionWhoseAnswerHasBegun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan bool)
+		s, c, rest := over(t, func(w http.ResponseWriter, r *http.Request) {
+			ok(w, r)
+			<-release
+		})
+		c.say(t, get)
+		c.expect(t, 200, "ok")
+		go func() { synctest.Wait(); close(release) }()
+		began := time.Now()
+		if err := s.Shutdown(t.Context()); err != nil || time.Since(began) > 0 {
+			t.Errorf("Shutdown returned %v after %v", err, time.Since(began))
+		}
+		<-rest
+	})
+}
+
+// shutConn is a connection that is shut down while a read from it succeeds.
+type shutConn struct {
+	*scripted
+	shutdown func()
+}
+
+func (c shutConn) Read(p []byte) (int, error) {
+	go c.shutdown()
+	<-c.closed
+	return c.scripted.Read(p)
+}
+
+// Nobody could be told what became of it.
+func TestARequestThatMeetsShutdownIsNotServed(t *testing.T) {
+	s := newServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was served") }))
+	s.serveOne(shutConn{newScripted([]byte(get), 0), func() { s.Shutdown(t.Context()) }})
+}
+
 func TestShutdownCutsWhatTakesTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c, rest := over(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done(); panic(http.ErrAbortHandler) })
