@@ -139,6 +139,8 @@ func (a *answer) Write(p []byte) (int, error) {
 	switch {
 	case len(p) == 0:
 		return 0, nil
+	case a.failed != nil: // also where p would only be held
+		return 0, a.failed
 	case !a.hasBody():
 		return 0, http.ErrBodyNotAllowed
 	}

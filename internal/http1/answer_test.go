@@ -306,9 +306,10 @@ func TestNothingFollowsAFailedWrite(t *testing.T) {
 			connection.SetWriteDeadline(time.Now().Add(time.Second))
 			_, err := io.WriteString(w, strings.Repeat("x", 8<<10))
 			connection.SetWriteDeadline(time.Time{})
-			_, again := io.WriteString(w, strings.Repeat("x", 8<<10))
-			if err == nil || again == nil || connection.Flush() == nil {
-				t.Errorf("behind a write that failed with %v another one ended with %v", err, again)
+			for _, size := range []int{1, 8 << 10} {
+				if _, again := io.WriteString(w, strings.Repeat("x", size)); err == nil || again == nil || connection.Flush() == nil {
+					t.Errorf("behind a write that failed with %v one of %d bytes ended with %v", err, size, again)
+				}
 			}
 		})
 		c.say(t, get)

@@ -31,6 +31,24 @@ type askedConn struct {
 
 func (c askedConn) SetReadDeadline(deadline time.Time) error { c.deadline(deadline); return nil }
 
+// What the watcher does about a deadline that passes, and what is set meanwhile, exclude each other.
+func TestDeadlinesAreSetUnderTheWatchersLock(t *testing.T) {
+	c, set := newConn(newServer(nil), newScripted(nil, 0)), 0
+	c.Conn = askedConn{newScripted(nil, 0), func(time.Time) {
+		if set++; c.mu.TryLock() {
+			t.Error("the watcher may undo it")
+			c.mu.Unlock()
+		}
+	}}
+	for _, come := range []string{"", get[:1]} {
+		c.come = c.buffer[:copy(c.buffer, come)]
+		c.expect(time.Now())
+	}
+	if set != 2 {
+		t.Errorf("%d deadlines were set, want one for a request and one for the rest of its header", set)
+	}
+}
+
 // A deadline that passes while a connection changes hands must not be mistaken for the one that ends the watcher, nor undo it.
 func TestTheWatcherIsCalledBackAtOnce(t *testing.T) {
 	c := newConn(newServer(nil), newScripted(nil, 0))
