@@ -51,12 +51,13 @@ func TestRequestsThatComeAtOnceAreAnsweredInTurn(t *testing.T) {
 
 func TestAHeaderMayComeInParts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, c, _ := over(t, ok)
+		s, c, _ := over(t, ok)
 		for range 2 {
 			for _, b := range []byte(get) {
 				c.say(t, string(b))
 			}
 			c.expect(t, 200, "ok")
+			time.Sleep(2 * s.HeaderTimeout) // its time is over, not that of the connection
 		}
 	})
 }
@@ -194,6 +195,9 @@ func TestAConnectionWithoutRequestsEnds(t *testing.T) {
 					c.say(t, get)
 					c.expect(t, 200, "ok")
 				}
+				time.Sleep(deadlineRenewed / 2)
+				c.say(t, get) // for which no deadline is set
+				c.expect(t, 200, "ok")
 				idle := time.Now()
 				if conn := <-rest; conn != nil || time.Since(idle) < s.IdleTimeout || time.Since(idle) > s.IdleTimeout+2*deadlineRenewed {
 					t.Errorf("after %v: %v", time.Since(idle), conn)

@@ -17,7 +17,7 @@ var plainRequests = map[string]string{
 	"an escaped path":      "GET /a%20b/%7e HTTP/1.1\r\nHost: a\r\n\r\n",
 	"a question mark":      "GET /a? HTTP/1.1\r\nHost: a\r\n\r\n",
 	"two question marks":   "GET /a?? HTTP/1.1\r\nHost: a\r\n\r\n",
-	"one in the query":     "GET /a?b?c=/? HTTP/1.1\r\nHost: a\r\n\r\n",
+	"one in the query":     "GET /a?b?c=/d HTTP/1.1\r\nHost: a\r\n\r\n",
 	"two slashes":          "GET //a/b HTTP/1.1\r\nHost: a\r\n\r\n",
 	"dots":                 "GET /../a/./b HTTP/1.1\r\nHost: a\r\n\r\n",
 	"odd signs":            "GET /a:b@c!$&'()*+,;=#d?e#f HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -40,12 +40,13 @@ func TestDeadlinesAreSetUnderTheWatchersLock(t *testing.T) {
 			c.mu.Unlock()
 		}
 	}}
-	for _, come := range []string{"", get[:1]} {
+	now := time.Now()
+	for _, come := range []string{"", "", get[:1], get[:2]} {
 		c.come = c.buffer[:copy(c.buffer, come)]
-		c.expect(time.Now())
+		c.expect(now)
 	}
 	if set != 2 {
-		t.Errorf("%d deadlines were set, want one for a request and one for the rest of its header", set)
+		t.Errorf("%d deadlines were set, want one for requests and one for the rest of a header", set)
 	}
 }
 
