@@ -36,6 +36,7 @@ type conn struct {
 	buffer []byte    // headerBytes
 	come   []byte    // the part of it that is not served
 	begun  time.Time // when its header was found to come in parts; zero: it was not
+	rested time.Time // when the deadline for reading was last set for the time between two requests; zero: it must be
 	fields fields    // of the last request
 
 	watcher

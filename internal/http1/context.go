@@ -60,14 +60,12 @@ func (x *requestContext) Value(key any) any {
 	return x.inner.Value(key)
 }
 
-// end ends the context; the client is not watched any more.
+// end ends the context.
 func (x *requestContext) end() {
 	x.mu.Lock()
+	defer x.mu.Unlock()
 	x.over = true
-	watched := x.inner != nil
-	x.mu.Unlock()
-	if watched {
-		x.conn.unwatch()
+	if x.cancel != nil {
 		x.cancel()
 	}
 }

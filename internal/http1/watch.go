@@ -12,15 +12,14 @@ import (
 // costs less than to interrupt it.
 type watcher struct {
 	mu     sync.Mutex
-	leave  func()    // ends the request that is answered; nil: there is none, or it need not know
-	failed error     // that of the last read
-	rested time.Time // when the deadline for reading was last set for the time between two requests; zero: it must be
+	leave  func() // ends the request that last wanted to know, which does nothing to one that is over; nil: none did
+	failed error  // that of the last read
 
 	reading bool     // somebody is, or has left in came what was read
 	came    chan int // capacity 1
 }
 
-// watch has leave called when the client leaves before unwatch. One that has sent more than there is room for is not watched.
+// watch has leave called when the client leaves. Whether one has that sent more than there is room for shows later.
 func (c *conn) watch(leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -39,22 +38,12 @@ func (c *conn) watch(leave func()) {
 		}
 	}
 	c.come = c.buffer[:copy(c.buffer, c.come)]
-	room := c.buffer[len(c.come):]
-	if len(room) == 0 {
-		return
-	}
+	room := c.buffer[len(c.come):] // that of the request which is answered at least
 	if c.came == nil {
 		c.came = make(chan int, 1)
 	}
 	c.reading = true
 	go c.readOn(room)
-}
-
-// unwatch is the end of the request that wanted to know.
-func (c *conn) unwatch() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.leave = nil
 }
 
 // readOn reads once.
@@ -77,7 +66,6 @@ func (c *conn) hasRead(n int, err error) (leave func(), over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.state.Load() == answering {
-		c.rested = time.Time{}
 		_ = c.Conn.SetReadDeadline(time.Time{}) // an error here comes back from the read
 		return nil, false
 	}

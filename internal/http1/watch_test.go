@@ -1,8 +1,10 @@
 package http1
 
 import (
+	"context"
 	"io"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -12,8 +14,8 @@ func TestAClientThatLeftJustBeforeARequestIsNoticed(t *testing.T) {
 	for name, text := range map[string]string{"without a word": "", "behind its request": get} {
 		c := newConn(newServer(nil), newScripted(nil, 0))
 		c.reading, c.came = true, make(chan int, 1)
-		if leave, over := c.hasRead(copy(c.buffer, text), io.EOF); leave != nil || !over {
-			t.Errorf("%s: somebody is told of it between two requests, or the watcher goes on", name)
+		if _, over := c.hasRead(copy(c.buffer, text), io.EOF); !over {
+			t.Errorf("%s: the watcher reads on", name)
 		}
 		left := false
 		c.watch(func() { left = true })
@@ -55,8 +57,9 @@ func TestTheWatcherIsCalledBackAtOnce(t *testing.T) {
 	c := newConn(newServer(nil), newScripted(nil, 0))
 	c.reading, c.came = true, make(chan int, 1)
 	c.state.Store(answering)
+	var last time.Time
 	c.Conn = askedConn{newScripted(nil, 0), func(deadline time.Time) {
-		if deadline.IsZero() {
+		if last = deadline; deadline.IsZero() {
 			return
 		}
 		if c.mu.TryLock() {
@@ -71,4 +74,33 @@ func TestTheWatcherIsCalledBackAtOnce(t *testing.T) {
 		}()
 	}}
 	c.callBack()
+	if !last.IsZero() {
+		t.Errorf("the deadline %v is left to net/http", last)
+	}
+}
+
+// Contexts that are derived from a request's join it as they join one of package context: by no goroutine of their own.
+func TestADerivedContextCostsNoGoroutine(t *testing.T) {
+	x := &requestContext{}
+	x.inner, x.cancel = context.WithCancel(t.Context())
+	before, derived := runtime.NumGoroutine(), context.Context(nil)
+	for range 100 {
+		var cancel context.CancelFunc
+		derived, cancel = context.WithTimeout(x, time.Hour)
+		defer cancel()
+	}
+	if got := runtime.NumGoroutine() - before; got > 50 {
+		t.Errorf("%d goroutines for a hundred contexts", got)
+	}
+	x.end()
+	<-derived.Done()
+}
+
+// Inside TLS a read may come to both: bytes, and a deadline that passes while the next record comes.
+func TestWhatComesWithADeadlineIsNotLost(t *testing.T) {
+	c := newConn(newServer(nil), newScripted(nil, 0))
+	c.state.Store(answering)
+	if _, over := c.hasRead(len(get), os.ErrDeadlineExceeded); !over {
+		t.Error("the watcher reads over what has come")
+	}
 }
