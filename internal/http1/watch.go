@@ -24,10 +24,6 @@ func (c *conn) watch(leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leave = leave
-	if c.failed != nil { // which may be known before what was read has come
-		leave()
-		return
-	}
 	if c.reading {
 		select {
 		case n := <-c.came:
@@ -36,6 +32,10 @@ func (c *conn) watch(leave func()) {
 		default:
 			return
 		}
+	}
+	if c.failed != nil {
+		leave()
+		return
 	}
 	c.come = c.buffer[:copy(c.buffer, c.come)]
 	room := c.buffer[len(c.come):] // that of the request which is answered at least
@@ -54,14 +54,13 @@ func (c *conn) readOn(room []byte) {
 			if leave != nil {
 				leave()
 			}
-			c.came <- n
 			return
 		}
 	}
 }
 
-// hasRead notes what a read of the watcher's has come to, and returns who is to be told of it. It reports false where the read
-// has only outlasted a deadline that was for the time between two requests.
+// hasRead hands over what a read of the watcher's has come to, and returns who is to be told of it. It reports false where the
+// read has only outlasted a deadline that was for the time between two requests.
 func (c *conn) hasRead(n int, err error) (leave func(), over bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,6 +68,7 @@ func (c *conn) hasRead(n int, err error) (leave func(), over bool) {
 		_ = c.Conn.SetReadDeadline(time.Time{}) // an error here comes back from the read
 		return nil, false
 	}
+	c.came <- n // there is room; and under the lock, or a request that begins now would neither find it nor be watched
 	if c.failed = err; err == nil {
 		return nil, true
 	}
