@@ -441,6 +441,24 @@ func TestARequestThatMeetsShutdownIsNotServed(t *testing.T) {
 	s.serveOne(shutConn{newScripted([]byte(get), 0), func() { s.Shutdown(t.Context()) }})
 }
 
+func TestNothingIsServedBehindClose(t *testing.T) {
+	s := newServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was served") }))
+	s.Close()
+	conn := newScripted([]byte(get), 0)
+	s.serveOne(conn)
+	<-conn.closed
+}
+
+func TestNothingIsKeptOfAConnectionThatIsOver(t *testing.T) {
+	s := newServer(http.HandlerFunc(ok))
+	for _, text := range []string{get, get + "POST / HTTP/1.1\r\n"} {
+		s.serveOne(newScripted([]byte(text), 0))
+		if len(s.conns) > 0 {
+			t.Errorf("behind %q %d connections are kept", text, len(s.conns))
+		}
+	}
+}
+
 func TestShutdownCutsWhatTakesTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c, rest := over(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done(); panic(http.ErrAbortHandler) })

@@ -55,7 +55,7 @@ func (s *Server) enter(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing.Load() {
-		return false
+		return false // and running is not added to while Shutdown waits for it
 	}
 	if s.conns == nil {
 		s.conns = map[*conn]struct{}{}
