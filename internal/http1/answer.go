@@ -47,7 +47,7 @@ func (s *Server) answerTo(c *conn) *answer {
 	if a == nil {
 		a = &answer{header: make(http.Header, 24)}
 	}
-	a.conn, a.length = c, -1
+	a.conn = c
 	return a
 }
 
@@ -98,7 +98,7 @@ func (a *answer) settle() {
 	}
 	_, a.typed = a.header["Content-Type"]
 	a.typed = a.typed || first(a.header, "Content-Encoding") != ""
-	a.last = strings.EqualFold(first(a.header, "Connection"), "close")
+	a.last = first(a.header, "Connection") == "close"
 	a.trails = len(a.header["Trailer"]) > 0
 	a.out = appendFields(appendStatus(a.out, a.status), a.header, func(name string) bool {
 		trailer := strings.HasPrefix(name, http.TrailerPrefix)
@@ -273,7 +273,7 @@ func appendStatus(b []byte, status int) []byte {
 func appendFields(b []byte, h http.Header, leaveOut func(name string) bool) []byte {
 	start, lines := len(b), 0
 	for name, values := range h {
-		if !isName(name) || leaveOut != nil && leaveOut(name) {
+		if leaveOut != nil && leaveOut(name) || !isName(name) {
 			continue
 		}
 		for _, value := range values {

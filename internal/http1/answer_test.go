@@ -79,6 +79,10 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 			io.WriteString(w, "body")
 			w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
 		},
+		"a trailer that is known before": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
+			io.WriteString(w, "body")
+		},
 		"a status said twice": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/plain")
 			w.Header().Set("Content-Length", "2")
@@ -144,6 +148,8 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 			panic(http.ErrAbortHandler)
 		},
 		"early hints": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Link", "</style>")
+			w.Header().Set("Content-Length", "8") // of the answer
 			w.WriteHeader(http.StatusEarlyHints)
 			say(200, "and then")(w, r)
 		},
@@ -180,7 +186,7 @@ func exchanges(t *testing.T, address, request string) string {
 			break
 		}
 		for response.StatusCode < 200 {
-			fmt.Fprintln(&said, response.Status)
+			fmt.Fprintln(&said, response.Status, response.Header, response.ContentLength)
 			if response, err = http.ReadResponse(reader, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -262,17 +268,30 @@ func (b *lockedBuffer) String() string {
 }
 
 func TestAStatusThatIsNoneIsAPanic(t *testing.T) {
-	got := make(chan any, 1)
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer func() { got <- recover(); ok(w, r) }()
-		w.WriteHeader(99)
-	}))
+	for _, status := range []int{99, 1000} {
+		got := make(chan any, 1)
+		s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer func() { got <- recover(); ok(w, r) }()
+			w.WriteHeader(status)
+		}))
+		c := s.dial(t)
+		c.say(t, get)
+		c.expect(t, 200, "ok")
+		if value := <-got; value == nil {
+			t.Errorf("%d was taken for a status", status)
+		}
+	}
+}
+
+// Whatever its client sends after it is not HTTP. net/http would go on.
+func TestASwitchToAnotherProtocolEndsTheConnection(t *testing.T) {
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusSwitchingProtocols) }))
 	c := s.dial(t)
 	c.say(t, get)
-	c.expect(t, 200, "ok")
-	if value := <-got; value == nil {
-		t.Error("99 was taken for a status")
+	if response := c.expect(t, http.StatusSwitchingProtocols, ""); !response.Close {
+		t.Error("another answer is promised")
 	}
+	c.expectEnd(t)
 }
 
 func TestAHandlersOwnFramingIsNotSent(t *testing.T) {
