@@ -111,7 +111,13 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 			}
 		},
 		"an empty body of a type": say(200, ""),
-		"what is held":            func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, long[:2048]) },
+		"nothing where no body may be": func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusNoContent)
+			if _, err := w.Write(nil); err != nil {
+				panic(err)
+			}
+		},
+		"what is held": func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, long[:2048]) },
 		"a byte more": func(w http.ResponseWriter, _ *http.Request) {
 			for _, part := range []string{long[:1024], long[:1024], "x"} {
 				io.WriteString(w, part)
@@ -213,7 +219,10 @@ func exchanges(t *testing.T, address, request string) string {
 
 func TestAnAnswerOfKnownLengthIsOneWrite(t *testing.T) {
 	for _, size := range []int{4 << 10, 64 << 10} {
-		s := serve(t, say(200, strings.Repeat("x", size), "X-Field", "value"))
+		s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			say(200, strings.Repeat("x", size), "X-Field", "value")(w, r)
+			http.NewResponseController(w).Flush() // has nothing to do
+		}))
 		for n := range 3 {
 			exchanges(t, s.address, get)
 			if got := s.writes.Swap(0); got != 3 {
@@ -288,9 +297,22 @@ func TestASwitchToAnotherProtocolEndsTheConnection(t *testing.T) {
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusSwitchingProtocols) }))
 	c := s.dial(t)
 	c.say(t, get)
-	if response := c.expect(t, http.StatusSwitchingProtocols, ""); !response.Close {
-		t.Error("another answer is promised")
+	if response := c.expect(t, http.StatusSwitchingProtocols, ""); !response.Close || len(response.Header["Content-Length"]) > 0 {
+		t.Errorf("another answer is promised, or a body: %v", response.Header)
 	}
+	c.expectEnd(t)
+}
+
+func TestNothingFollowsAWholeAnswer(t *testing.T) {
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		say(200, "body")(w, r)
+		if _, err := io.WriteString(w, "HTTP/1.1 200 OK"); err != http.ErrContentLength {
+			t.Errorf("more was taken, with %v", err)
+		}
+	}))
+	c := s.dial(t)
+	c.say(t, get)
+	c.expect(t, 200, "body")
 	c.expectEnd(t)
 }
 
