@@ -184,7 +184,7 @@ func (a *answer) finish() bool {
 		a.length = a.written
 		a.out = append(strconv.AppendInt(append(a.out, "Content-Length: "...), a.length, 10), "\r\n"...)
 	}
-	if !a.begun || len(a.held) > 0 || a.chunked {
+	if !a.begun || a.chunked { // else what is held ends too early, and so does the connection
 		_ = a.send(a.held, true) // an error stays in a.failed
 	}
 	return a.failed == nil && !a.last && (!a.hasBody() || a.chunked || a.written == a.length)
