@@ -35,7 +35,7 @@ type conn struct {
 
 	buffer []byte    // headerBytes
 	come   []byte    // the part of it that is not served
-	begun  time.Time // when its header was found to come in parts; zero: it was not
+	begun  time.Time // since when a header is awaited, or found to come in parts; zero: it is not
 	rested time.Time // when the deadline for reading was last set for the time between two requests; zero: it must be
 	fields fields    // of the last request
 
@@ -53,6 +53,7 @@ func newConn(s *Server, raw net.Conn) *conn {
 
 // serve answers plain requests until another one begins, and returns what has come of it; or until the connection is over.
 func (c *conn) serve() (rest []byte, goesOn bool) {
+	c.await(time.Now()) // who opens a connection has something to ask
 	for {
 		request, size, is := c.fields.next(c.come)
 		switch {
@@ -97,16 +98,21 @@ func (c *conn) expect(now time.Time) bool {
 		if c.server.closing.Load() {
 			return false
 		}
-		if now.Sub(c.rested) >= deadlineRenewed {
+		if c.begun.IsZero() && now.Sub(c.rested) >= deadlineRenewed {
 			c.rested = now
 			_ = c.Conn.SetReadDeadline(now.Add(c.server.IdleTimeout + deadlineRenewed)) // an error here comes back from the read
 		}
 	case c.begun.IsZero():
 		c.state.Store(arriving)
-		c.begun, c.rested = now, time.Time{}
-		_ = c.Conn.SetReadDeadline(now.Add(c.server.HeaderTimeout))
+		c.await(now)
 	}
 	return true
+}
+
+// await sets how long a header may take to come.
+func (c *conn) await(now time.Time) {
+	c.begun, c.rested = now, time.Time{}
+	_ = c.Conn.SetReadDeadline(now.Add(c.server.HeaderTimeout)) // an error here comes back from the read
 }
 
 // answer has the handler answer a request, and reports whether another one may follow: none behind a panic, and what was

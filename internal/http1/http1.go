@@ -22,7 +22,7 @@ import (
 // Server serves connections. Its fields are not changed once it serves.
 type Server struct {
 	Handler       http.Handler  // as of an http.Server; it may not use the request or the writer when it has returned
-	HeaderTimeout time.Duration // how long a header may take to come once it has begun
+	HeaderTimeout time.Duration // how long a header may take to come once it has begun, the first from the connection's beginning
 	IdleTimeout   time.Duration // how long a connection may be without a request
 	Log           *slog.Logger
 
