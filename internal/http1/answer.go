@@ -215,7 +215,6 @@ func (a *answer) send(part []byte, last bool) error {
 		a.pieces = [...][]byte{b, part, []byte(tail)}
 		a.gather = a.pieces[:]
 		_, err = a.conn.writeBuffers(&a.gather)
-		a.pieces[1] = nil
 	}
 	a.out = b[:0]
 	a.failed = err

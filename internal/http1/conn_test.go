@@ -420,6 +420,24 @@ func TestShutdownEndsAConnectionWhoseAnswerHasBegun(t *testing.T) {
 	})
 }
 
+// What was sent behind the last request is not answered: its client was told to send it elsewhere.
+func TestTheLastAnswerSaysSoOnceAndIsTheLast(t *testing.T) {
+	for name, fields := range map[string][]string{"by itself": nil, "with the handler": {"Connection", "close"}} {
+		synctest.Test(t, func(t *testing.T) {
+			s, c, _ := over(t, nil)
+			s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				s.closing.Store(true)
+				say(200, "last", fields...)(w, r)
+			})
+			c.say(t, get+get)
+			all, _ := io.ReadAll(c)
+			if text := string(all); strings.Count(text, "Connection: close\r\n") != 1 || strings.Count(text, "HTTP/1.1 200") != 1 {
+				t.Errorf("%s: answered %q", name, text)
+			}
+		})
+	}
+}
+
 // shutConn is a connection that is shut down while a read from it succeeds.
 type shutConn struct {
 	*scripted
