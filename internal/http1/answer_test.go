@@ -44,6 +44,7 @@ func TestAnswersAreThoseOfNetHTTP(t *testing.T) {
 		"its own date":                say(200, "dated", "Date", "Mon, 02 Jan 2006 15:04:05 GMT"),
 		"a line break in a value":     say(200, "split", "X-Echo", "a\r\nSet-Cookie: evil=1\r\n\r\nHTTP/1.1 200 OK"),
 		"a bare line feed":            say(200, "split", "X-Echo", "a\nSet-Cookie: evil=1"),
+		"a bare carriage return":      say(200, "split", "X-Echo", "a\rSet-Cookie: evil=1"),
 		"a name with a space":         say(200, "named", "Set-Cookie ", "evil=1", "Transfer-Encoding ", "chunked"),
 		"a body where none may be":    say(304, "none"),
 		"a body where none can be":    say(204, "none"),
@@ -383,6 +384,15 @@ func TestNoAnswerFollowsAFailedAnnouncement(t *testing.T) {
 			t.Error("the connection goes on")
 		}
 	})
+}
+
+func TestADateIsOfItsSecond(t *testing.T) {
+	var d dateField
+	for _, at := range []int64{0, 0, 1} {
+		if got, want := d.at(time.Unix(at, 0)), "Date: "+time.Unix(at, 0).UTC().Format(http.TimeFormat)+"\r\n"; got != want {
+			t.Errorf("second %d has %q, want %q", at, got, want)
+		}
+	}
 }
 
 // Nothing of one answer may show in the next, which has its memory.

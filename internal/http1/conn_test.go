@@ -140,10 +140,12 @@ func TestARequestIsWhatItIsForNetHTTP(t *testing.T) {
 	})
 	for secure, s := range map[bool]*stage{false: serve(t, handler), true: serveTLS(t, handler)} {
 		c := s.dial(t)
-		c.say(t, get)
-		c.expect(t, 200, "ok")
-		if want, got := (asked{c.LocalAddr().String(), secure, ""}), <-got; got != want {
-			t.Errorf("the handler saw %+v, want %+v", got, want)
+		for request, body := range map[string]string{get: "", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody": "body"} {
+			c.say(t, request)
+			c.expect(t, 200, "ok")
+			if want, got := (asked{c.LocalAddr().String(), secure, body}), <-got; got != want {
+				t.Errorf("the handler saw %+v, want %+v", got, want)
+			}
 		}
 	}
 }

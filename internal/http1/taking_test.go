@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +19,7 @@ func TestAClientThatTakesNoAnswerLosesItsConnection(t *testing.T) {
 		handler http.HandlerFunc
 	}{
 		"of known length":     {get, say(200, "short")},
+		"in several pieces":   {get, say(200, strings.Repeat("x", 2*onePiece))},
 		"of unknown length":   {get, inChunks},
 		"written by net/http": {"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", inChunks},
 	} {
@@ -71,4 +74,34 @@ func TestAHandlersOwnDeadlineHolds(t *testing.T) {
 			t.Error("a handler's deadline holds for the answer of another request")
 		}
 	})
+}
+
+// deadlines is a connection that notes the deadlines it is given.
+type deadlines struct {
+	net.Conn
+	set []time.Time
+}
+
+func (c *deadlines) SetWriteDeadline(deadline time.Time) error {
+	c.set = append(c.set, deadline)
+	return nil
+}
+
+// A deadline costs more than a short write. One that a handler has set and taken away again must not stay.
+func TestDeadlinesAreSetWhereTheyMustBe(t *testing.T) {
+	var inner deadlines
+	c, now := takenConn{Conn: &inner}, time.Now()
+	ours := func(now time.Time) time.Time { return now.Add(takeWithin + takeRenewed) }
+	c.expectTaken(now)
+	c.SetWriteDeadline(time.Time{}) // behind an answer whose handler set none
+	c.expectTaken(now)
+	later, theirs := now.Add(takeRenewed), now.Add(time.Hour)
+	c.expectTaken(later)
+	c.SetWriteDeadline(theirs)
+	c.expectTaken(later)
+	c.SetWriteDeadline(time.Time{})
+	c.expectTaken(later)
+	if want := []time.Time{ours(now), ours(later), theirs, ours(later)}; !slices.Equal(inner.set, want) {
+		t.Errorf("set %v, want %v", inner.set, want)
+	}
 }
