@@ -95,6 +95,14 @@ func TestTheFirstRequestThatIsNotPlainIsTheFirstOfNetHTTP(t *testing.T) {
 	}
 }
 
+// net/http may keep the connection for long.
+func TestWhatWasHandedOverIsNotKept(t *testing.T) {
+	c := (&conn{takenConn: takenConn{Conn: newScripted(nil, 0)}}).forNetHTTP([]byte(get)).(*strictConn)
+	if n, err := c.Read(make([]byte, len(get))); n != len(get) || err != nil || c.unread != nil {
+		t.Errorf("read %d bytes, %v; kept %q", n, err, c.unread)
+	}
+}
+
 func TestAConnectionChangesHandsWhileItsClientIsWatched(t *testing.T) {
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Context().Done()
