@@ -104,17 +104,21 @@ func TestWhatWasHandedOverIsNotKept(t *testing.T) {
 }
 
 func TestAConnectionChangesHandsWhileItsClientIsWatched(t *testing.T) {
-	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		r.Context().Done()
-		body, _ := io.ReadAll(r.Body)
-		say(200, r.Method+string(body))(w, r)
-	}))
-	c := s.dial(t)
-	c.say(t, get+"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo") // behind the GET, so that something is read on
-	c.expect(t, 200, "GET")
-	c.say(t, "dy"+get)
-	c.expect(t, 200, "POSTbody")
-	c.expect(t, 200, "GET")
+	synctest.Test(t, func(t *testing.T) {
+		handler := func(w http.ResponseWriter, r *http.Request) {
+			r.Context().Done()
+			time.Sleep(2 * watchAfter)
+			body, _ := io.ReadAll(r.Body)
+			say(200, r.Method+string(body))(w, r)
+		}
+		_, c, rest := over(t, handler)
+		go func() { byNetHTTP(t, http.HandlerFunc(handler), <-rest) }()
+		c.say(t, get+"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo") // comes at once, and more is read on
+		c.expect(t, 200, "GET")
+		c.say(t, "dy"+get)
+		c.expect(t, 200, "POSTbody")
+		c.expect(t, 200, "GET")
+	})
 }
 
 func TestWhatCannotBeReadInOneWayIsRefused(t *testing.T) {
@@ -192,10 +196,35 @@ func TestEachHeaderHasItsTime(t *testing.T) {
 	})
 }
 
+// The time to watch begins anew with each request.
+func TestAShortAnswersClientIsNotWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, c, _ := over(t, nil)
+		s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Context().Done()
+			time.Sleep(watchAfter * 3 / 4)
+			s.each(func(c *conn) {
+				if c.reading {
+					t.Error("the client is watched")
+				}
+			})
+			ok(w, r)
+		})
+		for range 3 {
+			c.say(t, get)
+			c.expect(t, 200, "ok")
+		}
+	})
+}
+
 func TestAConnectionWithoutRequestsEnds(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
 		"whose client was not watched": ok,
-		"whose client was watched":     func(w http.ResponseWriter, r *http.Request) { r.Context().Done(); ok(w, r) },
+		"whose client was watched": func(w http.ResponseWriter, r *http.Request) {
+			r.Context().Done()
+			time.Sleep(2 * watchAfter)
+			ok(w, r)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -257,6 +286,7 @@ func TestARequestEndsWhenItsClientLeaves(t *testing.T) {
 				over.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if calls++; calls <= before {
 						r.Context().Done()
+						time.Sleep(2 * watchAfter)
 						ok(w, r)
 						return
 					}
@@ -273,7 +303,7 @@ func TestARequestEndsWhenItsClientLeaves(t *testing.T) {
 				synctest.Wait()
 				began := time.Now()
 				c.Close()
-				if err := <-left; err != context.Canceled || time.Since(began) > 0 {
+				if err := <-left; err != context.Canceled || time.Since(began) > watchAfter {
 					t.Errorf("the request ended after %v with %v", time.Since(began), err)
 				}
 				<-rest

@@ -7,8 +7,7 @@ import (
 )
 
 // requestContext is the context of one request: it ends with the answer, or before it when the client leaves. Whether the
-// client is still there can only be told by reading from the connection, and most answers are written before that were
-// worth its while: the reading begins when somebody first asks for Done.
+// client is still there can only be told by reading from the connection. That is begun only once somebody has asked for Done.
 type requestContext struct {
 	conn *conn
 
@@ -60,12 +59,13 @@ func (x *requestContext) Value(key any) any {
 	return x.inner.Value(key)
 }
 
-// end ends the context.
+// end ends the context; the client is not watched any more.
 func (x *requestContext) end() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.over = true
 	if x.cancel != nil {
+		x.conn.unwatch()
 		x.cancel()
 	}
 }

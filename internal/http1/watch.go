@@ -7,19 +7,25 @@ import (
 	"time"
 )
 
+// watchAfter is how long an answer takes at least whose client is watched: the reading costs more than many an answer, and who
+// leaves sooner than that leaves little undone.
+const watchAfter = 10 * time.Millisecond
+
 // watcher reads from a connection while a request is answered, to notice that its client leaves. What comes is the next
 // request. It is not called back when the answer is written: it waits for the next request in its connection's place, which
 // costs less than to interrupt it.
 type watcher struct {
 	mu     sync.Mutex
-	leave  func() // ends the request that last wanted to know, which does nothing to one that is over; nil: none did
-	failed error  // that of the last read
+	leave  func()      // ends the request that is answered; nil: there is none, or it need not know
+	begin  *time.Timer // runs readOn; nil until first needed
+	failed error       // that of the last read
 
 	reading bool     // somebody is, or has left in came what was read
 	came    chan int // capacity 1
 }
 
-// watch has leave called when the client leaves. Whether one has that sent more than there is room for shows later.
+// watch has leave called when the client leaves before unwatch. Whether one has that sent more than there is room for shows
+// later.
 func (c *conn) watch(leave func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -33,22 +39,30 @@ func (c *conn) watch(leave func()) {
 			return
 		}
 	}
-	if c.failed != nil {
+	switch {
+	case c.failed != nil:
 		leave()
-		return
+	case c.begin == nil:
+		c.begin = time.AfterFunc(watchAfter, c.readOn)
+	default:
+		c.begin.Reset(watchAfter)
 	}
-	c.come = c.buffer[:copy(c.buffer, c.come)]
-	room := c.buffer[len(c.come):] // that of the request which is answered at least
-	if c.came == nil {
-		c.came = make(chan int, 1)
+}
+
+// unwatch is the end of the request that wanted to know.
+func (c *conn) unwatch() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leave = nil
+	if c.begin != nil {
+		c.begin.Stop()
 	}
-	c.reading = true
-	go c.readOn(room)
 }
 
 // readOn reads once.
-func (c *conn) readOn(room []byte) {
-	for {
+func (c *conn) readOn() {
+	room := c.room()
+	for room != nil {
 		n, err := c.Conn.Read(room)
 		if leave, over := c.hasRead(n, err); over {
 			if leave != nil {
@@ -57,6 +71,21 @@ func (c *conn) readOn(room []byte) {
 			return
 		}
 	}
+}
+
+// room is where the watcher may read to; nil where the request is over, and its connection reads by itself.
+func (c *conn) room() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leave == nil || c.reading {
+		return nil
+	}
+	if c.came == nil {
+		c.came = make(chan int, 1)
+	}
+	c.reading = true
+	c.come = c.buffer[:copy(c.buffer, c.come)]
+	return c.buffer[len(c.come):] // that of the request which is answered at least
 }
 
 // hasRead hands over what a read of the watcher's has come to, and returns who is to be told of it. It reports false where the

@@ -83,7 +83,7 @@ func TestTheWatcherIsCalledBackAtOnce(t *testing.T) {
 
 // Contexts that are derived from a request's join it as they join one of package context: by no goroutine of their own.
 func TestADerivedContextCostsNoGoroutine(t *testing.T) {
-	x := &requestContext{}
+	x := &requestContext{conn: newConn(newServer(nil), newScripted(nil, 0))}
 	x.inner, x.cancel = context.WithCancel(t.Context())
 	before, derived := runtime.NumGoroutine(), context.Context(nil)
 	for range 100 {
