@@ -3,6 +3,7 @@ package proxy
 import (
 	"bytes"
 	"io"
+	"strings"
 
 	"corp.example/gateway/internal/secret"
 )
@@ -11,7 +12,7 @@ import (
 // sent, and those before it. The length stays, so that Content-Length holds.
 type scrubber struct {
 	body    io.ReadCloser
-	secrets [][]byte
+	secrets []needle
 	buffer  []byte // buffer[:clean] may go out; what follows could be the beginning of a secret
 	space   *[]byte
 	clean   int
@@ -21,9 +22,9 @@ type scrubber struct {
 // scrub wraps body, which must be closed to return its buffer.
 func scrub(body io.ReadCloser, secrets []secret.Text) io.ReadCloser {
 	space := buffers.Get().(*[]byte)
-	s := &scrubber{body: body, space: space, buffer: (*space)[:0], secrets: make([][]byte, 0, len(secrets))}
+	s := &scrubber{body: body, space: space, buffer: (*space)[:0], secrets: make([]needle, 0, len(secrets))}
 	for _, text := range secrets {
-		s.secrets = append(s.secrets, []byte(text.Reveal()))
+		s.secrets = append(s.secrets, newNeedle(text.Reveal()))
 	}
 	return s
 }
@@ -56,33 +57,68 @@ func (s *scrubber) fill() {
 	s.buffer, s.err = (*s.space)[:held+n], err
 	held = 0
 	for _, secret := range s.secrets {
-		blot(s.buffer, secret)
+		secret.blot(s.buffer)
 		if err == nil {
-			held = max(held, suspicious(s.buffer, secret))
+			held = max(held, secret.begun(s.buffer))
 		}
 	}
 	s.clean = len(s.buffer) - held
 }
 
-func blot(data, secret []byte) {
-	for len(secret) > 0 {
-		at := bytes.Index(data, secret)
+// needle is a secret that is looked for by that byte of it which answers have few of: every answer is looked through, and
+// bytes.Index takes four times as long, since it goes by the first byte.
+type needle struct {
+	text string
+	rare int // where the byte is
+}
+
+// common are bytes that JSON is full of.
+const common = `"_:,.-0123456789etaonisrdlcupmh`
+
+func newNeedle(text string) needle {
+	return needle{text, max(0, strings.IndexFunc(text, func(r rune) bool { return !strings.ContainsRune(common, r) }))}
+}
+
+// in returns where data has the secret, -1 for nowhere.
+func (n needle) in(data []byte) int {
+	for at := n.rare; at < len(data); at++ {
+		next := bytes.IndexByte(data[at:], n.text[n.rare])
+		if next < 0 {
+			return -1
+		}
+		at += next
+		if start := at - n.rare; len(data)-start >= len(n.text) && string(data[start:start+len(n.text)]) == n.text {
+			return start
+		}
+	}
+	return -1
+}
+
+func (n needle) blot(data []byte) {
+	for len(n.text) > 0 {
+		at := n.in(data)
 		if at < 0 {
 			return
 		}
-		for i := range secret {
+		for i := range n.text {
 			data[at+i] = '*'
 		}
-		data = data[at+len(secret):]
+		data = data[at+len(n.text):]
 	}
 }
 
-// suspicious returns how many of data's last bytes could be the beginning of the secret.
-func suspicious(data, secret []byte) int {
-	for n := min(len(data), len(secret)-1); n > 0; n-- {
-		if bytes.HasPrefix(secret, data[len(data)-n:]) {
-			return n
+// begun returns how many of data's last bytes could be the beginning of the secret.
+func (n needle) begun(data []byte) int {
+	data = data[len(data)-min(len(data), max(0, len(n.text)-1)):]
+	for len(data) > 0 {
+		first := bytes.IndexByte(data, n.text[0])
+		if first < 0 {
+			return 0
 		}
+		if data = data[first:]; strings.HasPrefix(n.text, string(data)) {
+			return len(data)
+		}
+		data = data[1:]
 	}
 	return 0
 }

@@ -51,6 +51,30 @@ func TestScrubBlotsOutTheSecretWhereverItIsCut(t *testing.T) {
 	}
 }
 
+// A needle is found wherever bytes.Index finds it, whatever its rare byte is.
+func FuzzNeedle(f *testing.F) {
+	f.Add("xbxsbp_b", "sbp_")
+	f.Add("aaab", "aab")
+	f.Add("111", "11")
+	f.Add("short", "longer")
+	f.Fuzz(func(t *testing.T, data, text string) {
+		if text == "" {
+			return
+		}
+		n := newNeedle(text)
+		if got, want := n.in([]byte(data)), strings.Index(data, text); got != want {
+			t.Errorf("%q is in %q at %d, found at %d", text, data, want, got)
+		}
+		want := min(len(data), len(text)-1)
+		for !strings.HasPrefix(text, data[len(data)-want:]) {
+			want--
+		}
+		if got := n.begun([]byte(data)); got != want {
+			t.Errorf("%d bytes of %q begin %q, found %d", want, data, text, got)
+		}
+	})
+}
+
 func TestScrubPassesTheBodysErrorOn(t *testing.T) {
 	body := scrub(io.NopCloser(io.MultiReader(strings.NewReader("part"), iotest.ErrReader(io.ErrUnexpectedEOF))), plantedOnly)
 	got, err := io.ReadAll(body)
