@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// widest is the spread beyond which a row is not judged: the middle half of its rounds must lie within so much of the
-// median. A busy neighbour on the machine moves a ratio by more than the bars are apart.
+// widest is the spread beyond which a median says nothing: the middle half of the rounds must lie within so much of it. A busy
+// neighbour on the machine moves a ratio by more than the bars are apart. Such a row is judged only where all its rounds agree.
 const widest = 0.10
 
 // row is one line of the table: a figure against its bar.
@@ -33,19 +33,30 @@ type row struct {
 func newRow(what, against, unit string, rounds []float64, bar, stretch float64) row {
 	r := row{What: what, Against: against, Unit: unit, Rounds: rounds, Bar: bar, Stretch: stretch}
 	r.Value, r.Spread = middle(rounds)
+	within, judged := r.within(bar)
+	beyond, known := r.within(stretch)
 	switch {
 	case bar == 0:
 		r.Verdict = "for information"
-	case r.Spread > widest:
-		r.Verdict = fmt.Sprintf("not judged: spread %.0f %%", r.Spread*100)
-	case stretch > 0 && r.Value <= stretch:
+	case stretch > 0 && known && beyond:
 		r.Verdict = "stretch reached"
-	case r.Value <= bar:
+	case !judged:
+		r.Verdict = fmt.Sprintf("not judged: spread %.0f %%", r.Spread*100)
+	case within:
 		r.Verdict = "holds"
 	default:
 		r.Verdict = "MISSED"
 	}
 	return r
+}
+
+// within reports whether the figure is at most limit, and whether that can be said.
+func (r *row) within(limit float64) (within, known bool) {
+	if len(r.Rounds) == 0 {
+		return false, false
+	}
+	within = r.Value <= limit
+	return within, r.Spread <= widest || within && slices.Max(r.Rounds) <= limit || !within && slices.Min(r.Rounds) > limit
 }
 
 // middle is the median, and the distance between the quartiles as a part of it.
@@ -114,7 +125,7 @@ func (r *report) print(w io.Writer) {
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | ±%.0f %% | %s |\n", row.What, quantity(row.Value, row.Unit), row.Against,
 			quantity(row.Bar, row.Unit), quantity(row.Stretch, row.Unit), row.Spread*50, row.Verdict)
 	}
-	fmt.Fprintf(w, "\nSpread: half the distance between the quartiles of the rounds; a row is judged where it is at most ±%.0f %%.\n", widest*50)
+	fmt.Fprintf(w, "\nSpread: half the distance between the quartiles of the rounds; a row is judged where it is at most ±%.0f %%, or where all rounds are on one side of the bar.\n", widest*50)
 	if len(r.Costs) == 0 {
 		return
 	}

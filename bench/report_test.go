@@ -17,7 +17,11 @@ func TestARowIsJudgedByItsMedianRound(t *testing.T) {
 		{[]float64{1.25, 1.25, 1.25}, 1.25, 1.10, "holds"},
 		{[]float64{1.26, 1.27, 1.28}, 1.25, 1.10, "MISSED"},
 		{[]float64{0.9, 1.2, 1.5, 1.1, 1.4}, 1.25, 1.10, "not judged: spread 25 %"},
+		{[]float64{0.5, 0.7, 1.0, 0.8, 1.1}, 1.25, 1.10, "stretch reached"}, // whatever the spread, all agree
+		{[]float64{0.5, 0.8, 1.2, 0.6, 1.2}, 1.25, 1.10, "holds"},
+		{[]float64{1.3, 1.8, 2.2, 1.4, 1.9}, 1.25, 1.10, "MISSED"},
 		{[]float64{0.9, 1.2, 1.5}, 0, 0, "for information"},
+		{nil, 1.25, 1.10, "not judged: spread 0 %"},
 	} {
 		if got := newRow("", "", "×", test.rounds, test.bar, test.stretch).Verdict; got != test.want {
 			t.Errorf("newRow(%v, bar %v, stretch %v) is %q, want %q", test.rounds, test.bar, test.stretch, got, test.want)
