@@ -75,7 +75,7 @@ func (s *fileSink) write(b *batch) (lost int, err error) {
 		s.seal(now, s.buf[mark:])
 	}
 	if len(plan.remove) > 0 {
-		s.keeper.tidy(plan.remove)
+		s.keeper.tidy(plan.remove, s.number)
 	}
 	return 0, nil
 }
@@ -199,7 +199,7 @@ func (s *fileSink) begin(now time.Time, event, detail string) error {
 	s.last = next
 	s.seal(now, line)
 	s.signed = s.blank // a note after it is not signed yet
-	s.keeper.tidy(plan.remove)
+	s.keeper.tidy(plan.remove, s.number)
 	return nil
 }
 

@@ -251,3 +251,32 @@ func TestOldestFilesRemovedByHandAreMissed(t *testing.T) {
 		t.Errorf("Verify = %v, %v, want the removal of what retention has kept", reports[0].Fault, err)
 	}
 }
+
+// While a file that is about to begin may still be given up, the one before it looks complete.
+func TestTheFileBeingWrittenIsNotCompressed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		failed := false
+		c := audit.WithSync(files(dir), func(f *os.File) error {
+			if failed || !strings.Contains(f.Name(), "audit-000004-") {
+				return nil
+			}
+			failed = true
+			time.Sleep(time.Second) // the first file is compressed by now, and the next are looked for
+			return errors.New("input/output error")
+		})
+		c.Sinks[0].File.MaxSize = 200_000 // compressed with a pause, in which the files after it begin
+		l := open(t, c)
+		for range 4 {
+			for range 300 {
+				outcome(t, l, read())
+			}
+			intent(t, l)
+		}
+		closeLog(t, l)
+		if n := onDisk(t, dir, `"event":"vanished"`); n > 0 || !failed {
+			t.Errorf("%d notes of a file that vanished", n)
+		}
+		intact(t, dir)
+	})
+}

@@ -79,7 +79,7 @@ func (s *fileSink) resume() error {
 	if _, err := s.write(greeting); err != nil {
 		return fmt.Errorf("continuing the audit chain: %w", err)
 	}
-	s.keeper.tidy(nil)
+	s.keeper.tidy(nil, s.number)
 	return nil
 }
 

@@ -125,8 +125,9 @@ type keeper struct {
 	ends  chan struct{} // closed to end at once
 	done  sync.WaitGroup
 
-	mu     sync.Mutex
-	remove []file
+	mu      sync.Mutex
+	remove  []file
+	current uint64 // number of the file being written
 }
 
 func newKeeper(dir, chain string, log *slog.Logger) *keeper {
@@ -139,10 +140,12 @@ func newKeeper(dir, chain string, log *slog.Logger) *keeper {
 	return k
 }
 
-// tidy removes files and compresses all but the newest, soon.
-func (k *keeper) tidy(remove []file) {
+// tidy removes files and compresses those before the current one, soon. The newest it may find is not always the current
+// one: a file whose first line cannot be stored is given up again.
+func (k *keeper) tidy(remove []file, current uint64) {
 	k.mu.Lock()
 	k.remove = append(k.remove, remove...)
+	k.current = current
 	k.mu.Unlock()
 	select {
 	case k.wake <- struct{}{}:
@@ -169,7 +172,7 @@ func (f file) remove() error {
 
 func (k *keeper) work() {
 	k.mu.Lock()
-	remove := k.remove
+	remove, current := k.remove, k.current
 	k.remove = nil
 	k.mu.Unlock()
 	for _, f := range remove { // oldest first, and none before the one before it: what stays must be the chain's end
@@ -183,9 +186,8 @@ func (k *keeper) work() {
 		k.log.Warn("audit files are not compressed", "error", err)
 		return
 	}
-	files := chains[k.chain]
-	for _, f := range files[:max(0, len(files)-1)] {
-		if f.gzip {
+	for _, f := range chains[k.chain] {
+		if f.gzip || f.number >= current {
 			continue
 		}
 		switch err := compress(f.path, compressPause, k.ends); {
