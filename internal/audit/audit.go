@@ -49,7 +49,9 @@ type Config struct {
 	// Log hears of torn lines, failing and recovering sinks. Default: silence.
 	Log *slog.Logger
 
-	sync func(*os.File) error // syncData, but in tests that hang it
+	sync       func(*os.File) error // syncData, but in tests that hang it
+	aheadBytes int64                // size of the write-ahead file
+	aheadAfter int                  // how many urgent batches come before it is made
 }
 
 // Sink is one place records go to: exactly one of File and Shipper is set.
@@ -78,6 +80,8 @@ func (c Config) withDefaults() Config {
 	def(&c.BufferBytes, 32<<20)
 	def(&c.BufferRecords, 1<<16)
 	def(&c.Checkpoint, 10*time.Second)
+	def(&c.aheadBytes, aheadBytes)
+	def(&c.aheadAfter, aheadAfter)
 	if c.sync == nil {
 		c.sync = syncData
 	}

@@ -56,6 +56,7 @@ func child(t *testing.T, name, dir string) *exec.Cmd {
 func childLoad(dir string) error {
 	c := synced(dir)
 	c.Sinks[0].File.MaxSize = 64 << 10 // rotation, compression and death shall meet
+	c = audit.WithAhead(c, 32<<10, 1)
 	l, err := audit.Open(c)
 	if err != nil {
 		return err
@@ -178,7 +179,7 @@ func childFullDisk(dir string) error {
 		return err
 	}
 	log := filepath.Join(dir, "log")
-	l, err := audit.Open(synced(log))
+	l, err := audit.Open(audit.WithAhead(synced(log), 64<<10, 1))
 	if err != nil {
 		return err
 	}

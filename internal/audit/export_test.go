@@ -49,3 +49,9 @@ func AppendLine(dst, body []byte) []byte {
 
 // ErrEnded is what compression ends with when the log is closed.
 var ErrEnded = errEnded
+
+// WithAhead makes the write-ahead file of so many bytes after so many batches.
+func WithAhead(c Config, size int64, after int) Config {
+	c.aheadBytes, c.aheadAfter = size, after
+	return c
+}

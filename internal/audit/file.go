@@ -2,6 +2,7 @@ package audit
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -21,6 +22,7 @@ type fileSink struct {
 	sync   func(*os.File) error
 	lock   *os.File // held as long as the sink is open
 	keeper *keeper
+	ahead  *ahead
 
 	last   link                // the last line on stable storage
 	signed uint64              // seq of the last checkpoint
@@ -62,7 +64,7 @@ func (s *fileSink) write(b *batch) (lost int, err error) {
 		s.buf, next = next.appendCheckpoint(s.buf, now, checkpoint{Chain: s.chain, Since: plan.since}, s.key)
 	}
 	if len(s.buf) > 0 {
-		if err := s.file.append(s.buf); err != nil {
+		if err := s.file.append(s.buf, b.urgent); err != nil {
 			return 0, err
 		}
 	}
@@ -171,7 +173,12 @@ func (s *fileSink) outgrown(now time.Time, n int) bool {
 // an event. Files that retention gives up are removed once that line is stored.
 func (s *fileSink) begin(now time.Time, event, detail string) error {
 	plan := s.plan(now)
-	file, err := createSegment(filepath.Join(s.config.Dir, fileName(s.chain, s.number+1, now)), s.sync)
+	if s.file != nil {
+		if err := s.file.settle(); err != nil && event != "vanished" { // of a file that is gone nothing can be saved
+			return err
+		}
+	}
+	file, err := createSegment(filepath.Join(s.config.Dir, fileName(s.chain, s.number+1, now)), s.number+1, s.ahead, s.sync)
 	if err != nil {
 		return err
 	}
@@ -184,7 +191,7 @@ func (s *fileSink) begin(now time.Time, event, detail string) error {
 	if plan.gap != "" {
 		data, next = next.appendLine(data, noteBody("gap", plan.gap))
 	}
-	if err := file.append(data); err != nil {
+	if err := file.append(data, false); err != nil {
 		file.discard()
 		return err
 	}
@@ -212,7 +219,12 @@ func (s *fileSink) close() error {
 	}
 	s.keeper.close()
 	if s.file != nil {
-		s.file.f.Close() // all of it is synced
+		if err := s.file.settle(); err != nil {
+			fault = errors.Join(fault, err)
+		} else {
+			fault = errors.Join(fault, s.ahead.remove())
+		}
+		s.file.f.Close()
 	}
 	s.lock.Close() // gives the lock back
 	if fault != nil {

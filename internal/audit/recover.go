@@ -28,6 +28,7 @@ func openFileSink(c Config, config FileConfig, key ed25519.PrivateKey) (*fileSin
 	s := &fileSink{
 		chain: c.Name, config: config, every: c.Checkpoint, key: key, log: c.Log.With("chain", c.Name), sync: c.sync, lock: lock,
 		keeper: newKeeper(config.Dir, c.Name, c.Log),
+		ahead:  &ahead{path: aheadPath(config.Dir, c.Name), size: c.aheadBytes, after: c.aheadAfter, sync: c.sync, log: c.Log.With("chain", c.Name)},
 		open:   map[string]struct{}{},
 	}
 	if err := s.resume(); err != nil {
@@ -47,15 +48,18 @@ func (s *fileSink) resume() error {
 	if err := removeGlob(s.config.Dir, s.chain+"-*.gz.tmp"); err != nil { // half-compressed files
 		return err
 	}
-	found, err := findEnd(s.config.Dir, s.chain)
-	if err != nil {
-		return err
-	}
 	greeting := &batch{}
 	note := func(event, detail string) {
 		s.log.Warn("audit chain was repaired at start", "event", event, "detail", detail)
 		greeting.lines = append(greeting.lines, noteBody(event, detail)...)
 		greeting.ends = append(greeting.ends, len(greeting.lines))
+	}
+	if err := s.replay(note); err != nil {
+		return err
+	}
+	found, err := findEnd(s.config.Dir, s.chain)
+	if err != nil {
+		return err
 	}
 	for _, torn := range found.torn {
 		note("torn_line", torn)
@@ -72,9 +76,12 @@ func (s *fileSink) resume() error {
 		s.expires = time.Now() // look for what is to go with the first write
 	}
 	if found.current != nil {
-		if s.file, err = openSegment(found.current.path, found.size, s.sync); err != nil {
+		if s.file, err = openSegment(found.current.path, found.size, found.number, s.ahead, s.sync); err != nil {
 			return err
 		}
+	}
+	if err := os.Remove(s.ahead.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("removing audit write-ahead file: %w", err)
 	}
 	if _, err := s.write(greeting); err != nil {
 		return fmt.Errorf("continuing the audit chain: %w", err)
