@@ -11,8 +11,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -194,7 +197,7 @@ func TestABusyPortNamesTheKey(t *testing.T) {
 
 func TestDrainingLetsRunningRequestsFinish(t *testing.T) {
 	entered, release := make(chan struct{}), make(chan struct{})
-	s, err := server.Listen(server.Config{Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", MaxBody: 1, MaxConnections: 2, Registry: prometheus.NewRegistry(), DrainTimeout: patience, Log: slog.New(slog.DiscardHandler),
+	s, err := server.Listen(server.Config{Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", MaxBody: 1, MaxConnections: 100, Registry: prometheus.NewRegistry(), DrainTimeout: patience, Log: slog.New(slog.DiscardHandler),
 		Admin:  http.NotFoundHandler(),
 		Public: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { close(entered); <-release; io.WriteString(w, "done") })})
 	if err != nil {
@@ -203,12 +206,87 @@ func TestDrainingLetsRunningRequestsFinish(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended, answered := make(chan error, 1), make(chan string, 1)
 	go func() { ended <- s.Serve(ctx) }()
+	silent, err := net.Dial("tcp", s.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
 	go func() { _, text := get(t, s.Addr(), "/"); answered <- text }()
 	<-entered
 	cancel()
+	for began := time.Now(); ; {
+		conn, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			break // nothing more is accepted
+		}
+		conn.Close()
+		if time.Since(began) > patience {
+			t.Fatal("connections are accepted while the server drains")
+		}
+	}
+	silent.SetDeadline(time.Now().Add(patience))
+	io.Copy(io.Discard, silent) // until what has no request is ended
 	close(release)
 	if text, err := <-answered, <-ended; text != "done" || err != nil {
 		t.Errorf("the running request got %q, serving ended with %v", text, err)
+	}
+}
+
+// The listener beside the public one only sends people on; nobody waits for it.
+func TestConnectionsOfThePlainListenerEndWithTheServer(t *testing.T) {
+	plain, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.Listen(server.Config{Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", MaxConnections: 10, Registry: prometheus.NewRegistry(), DrainTimeout: patience, Log: slog.New(slog.DiscardHandler),
+		Admin: http.NotFoundHandler(), Public: http.NotFoundHandler(), Plain: server.Plain{Listen: ":80", Bound: plain, Handler: http.NotFoundHandler()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ctx) }()
+	conn, err := net.Dial("tcp", plain.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(patience))
+	if status, err := ask(conn); status != http.StatusNotFound {
+		t.Errorf("answered %d, %v", status, err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if n, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read %d, %v; want the connection's end", n, err)
+	}
+}
+
+// failing is a listener that first has no file left for a connection.
+type failing struct {
+	net.Listener
+	once sync.Once
+}
+
+func (l *failing) Accept() (conn net.Conn, err error) {
+	l.once.Do(func() { err = &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)} })
+	if err != nil {
+		return nil, err
+	}
+	return l.Listener.Accept()
+}
+
+func TestConnectionsAreAcceptedAgainWhenThereIsRoom(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &running{}
+	s.serve(t, server.Config{Public: http.HandlerFunc(s.echo), Bound: &failing{Listener: inner}})
+	if status, err := ask(s.dial(t, "http/1.1")); status != http.StatusOK {
+		t.Errorf("answered %d, %v", status, err)
 	}
 }
 
