@@ -58,7 +58,9 @@ func (n *Neighbours) configure(g *Gateway, o Options) (err error) {
 		o.Memory = "256MiB"
 	}
 	if o.Audit == "" {
-		o.Audit = "[{file: {dir: audit}, required: true}]"
+		// The cap keeps a run from filling the disk, and from measuring what a virtual machine pays for memory that it never had
+		// before: the kernel uses the pages of removed files again.
+		o.Audit = "[{file: {dir: audit, max_total: 256MiB}, required: true}]"
 	}
 	redis := ""
 	if o.Redis != "" {
