@@ -278,7 +278,7 @@ func appendFields(b []byte, h http.Header, leaveOut func(name string) bool) []by
 		for _, value := range values {
 			b = append(b, name...)
 			b = append(b, ": "...)
-			b = append(b, textproto.TrimString(value)...)
+			b = append(b, trimmed(value)...)
 			b = append(b, "\r\n"...)
 			lines++
 		}
@@ -287,6 +287,14 @@ func appendFields(b []byte, h http.Header, leaveOut func(name string) bool) []by
 		return appendFields(b[:start], onOneLine(h), leaveOut)
 	}
 	return b
+}
+
+// trimmed is value without white space around it, as most come.
+func trimmed(value string) string {
+	if n := len(value); n > 0 && value[0] > ' ' && value[n-1] > ' ' {
+		return value
+	}
+	return textproto.TrimString(value)
 }
 
 // onOneLine returns a header with spaces for the line breaks in its values.

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -45,17 +46,25 @@ type conn struct {
 func newConn(s *Server, raw net.Conn) *conn {
 	c := &conn{takenConn: takenConn{Conn: raw}, server: s, remote: raw.RemoteAddr().String(), buffer: make([]byte, headerBytes)}
 	if inner, is := raw.(*tls.Conn); is {
-		state := inner.ConnectionState()
-		c.tls = &state
+		c.tls = connectionState(inner)
 	}
 	return c
+}
+
+// connectionState is not inlined: its copy would stay on the stack under every handler, which just fits 8 KiB. The next size
+// is 16, and thousands may wait.
+//
+//go:noinline
+func connectionState(conn *tls.Conn) *tls.ConnectionState {
+	state := conn.ConnectionState()
+	return &state
 }
 
 // serve answers plain requests until another one begins, and returns what has come of it; or until the connection is over.
 func (c *conn) serve() (rest []byte, goesOn bool) {
 	c.await(time.Now()) // who opens a connection has something to ask
 	for {
-		request, size, is := c.fields.next(c.come)
+		target, place, size, is := c.fields.next(c.come)
 		switch {
 		case is == notPlain, is == unfinished && len(c.come) == len(c.buffer):
 			return c.callBack(), true
@@ -66,7 +75,7 @@ func (c *conn) serve() (rest []byte, goesOn bool) {
 			continue
 		}
 		c.come, c.begun = c.come[size:], time.Time{}
-		if !c.answer(&request) {
+		if !c.answer(target, place) {
 			return nil, false
 		}
 	}
@@ -117,10 +126,10 @@ func (c *conn) await(now time.Time) {
 
 // answer has the handler answer a request, and reports whether another one may follow: none behind a panic, and what was
 // written before it is all that the client gets.
-func (c *conn) answer(request *http.Request) (goesOn bool) {
+func (c *conn) answer(target string, place *url.URL) (goesOn bool) {
 	c.state.Store(answering)
 	ctx := &requestContext{conn: c}
-	r := request.WithContext(ctx)
+	r := c.fields.request(ctx, target, place)
 	r.RemoteAddr, r.TLS = c.remote, c.tls
 	w := c.server.answerTo(c)
 	defer func() {

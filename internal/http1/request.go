@@ -2,6 +2,7 @@ package http1
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -32,25 +33,46 @@ const (
 	lineSuffix = " HTTP/1.1"
 )
 
-// next finds the first request in data and reports how many bytes it takes.
-func (f *fields) next(data []byte) (r http.Request, size int, is reading) {
-	end := bytes.Index(data, []byte("\r\n\r\n"))
+// next finds the first request in data: its target, that as a URL, and how many bytes it takes.
+func (f *fields) next(data []byte) (target string, place *url.URL, size int, is reading) {
+	line, rest, _ := bytes.Cut(data, []byte("\r\n"))
+	end := f.end(rest)
 	if end < 0 {
-		return r, 0, unfinishedOrNot(data)
+		return "", nil, 0, unfinishedOrNot(data)
 	}
-	line, rest, _ := bytes.Cut(data[:end+2], []byte("\r\n"))
 	if !bytes.HasPrefix(line, []byte(linePrefix)) || !bytes.HasSuffix(line, []byte(lineSuffix)) {
-		return r, 0, notPlain
+		return "", nil, 0, notPlain
 	}
-	target := string(line[len(linePrefix)-1 : len(line)-len(lineSuffix)])
-	place := parseTarget(target)
-	if place == nil || !f.parse(rest) {
-		return r, 0, notPlain
+	target = string(line[len(linePrefix)-1 : len(line)-len(lineSuffix)])
+	place = parseTarget(target)
+	if place == nil || !f.parse(rest[:end]) {
+		return "", nil, 0, notPlain
 	}
-	return http.Request{
+	return target, place, len(line) + 2 + end + 2, plain
+}
+
+// request is the one that next has found. It is not inlined, like connectionState: a copy would stay on the stack.
+//
+//go:noinline
+func (f *fields) request(ctx context.Context, target string, place *url.URL) *http.Request {
+	return (&http.Request{
 		Method: http.MethodGet, RequestURI: target, URL: place, Host: f.host, Header: f.header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
-	}, end + 4, plain
+	}).WithContext(ctx)
+}
+
+// end returns where the fields at the front of data end, -1 where that has not come.
+func (f *fields) end(data []byte) int {
+	if f.header != nil && bytes.HasPrefix(data, f.text) && bytes.HasPrefix(data[len(f.text):], []byte("\r\n")) {
+		return len(f.text) // the same again: there is no need to search
+	}
+	if bytes.HasPrefix(data, []byte("\r\n")) {
+		return 0
+	}
+	if end := bytes.Index(data, []byte("\r\n\r\n")); end >= 0 {
+		return end + 2
+	}
+	return -1
 }
 
 // unfinishedOrNot tells what the beginning of a request may still become. net/http refuses a bare line feed as soon as it comes.

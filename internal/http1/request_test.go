@@ -3,6 +3,7 @@ package http1
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"net/http"
 	"reflect"
@@ -81,7 +82,7 @@ var otherRequests = map[string]string{
 
 func TestPlainRequestsAreServedHere(t *testing.T) {
 	for name, text := range plainRequests {
-		if _, size, is := new(fields).next([]byte(text + "GET /next")); is != plain || size != len(text) {
+		if _, size, is := new(fields).first([]byte(text + "GET /next")); is != plain || size != len(text) {
 			t.Errorf("%s: %v, %d bytes; want plain, %d", name, is, size, len(text))
 		}
 		sameAsNetHTTP(t, []byte(text))
@@ -90,7 +91,7 @@ func TestPlainRequestsAreServedHere(t *testing.T) {
 
 func TestOtherRequestsAreNot(t *testing.T) {
 	for name, text := range otherRequests {
-		if _, _, is := new(fields).next([]byte(text)); is != notPlain {
+		if _, _, is := new(fields).first([]byte(text)); is != notPlain {
 			t.Errorf("%s: %v, want not plain", name, is)
 		}
 	}
@@ -100,12 +101,12 @@ func TestOtherRequestsAreNot(t *testing.T) {
 func TestAPartOfAPlainRequestIsUnfinished(t *testing.T) {
 	text := plainRequests["a path and a query"]
 	for n := range len(text) {
-		if _, _, is := new(fields).next([]byte(text[:n])); is != unfinished {
+		if _, _, is := new(fields).first([]byte(text[:n])); is != unfinished {
 			t.Errorf("%q: %v, want unfinished", text[:n], is)
 		}
 	}
 	for _, text := range []string{"P", "GET *", "GET / HTTP/1.1\n", "GET / HTTP/1.1\r\nHost: a\n"} {
-		if _, _, is := new(fields).next([]byte(text)); is != notPlain {
+		if _, _, is := new(fields).first([]byte(text)); is != notPlain {
 			t.Errorf("%q: %v, want not plain", text, is)
 		}
 	}
@@ -118,15 +119,15 @@ func TestTheFieldsOfOneRequestAreNotAnothers(t *testing.T) {
 	buffer := make([]byte, headerBytes) // one connection's requests come into the same memory, too
 	for _, want := range []string{"one", "one", "two", "on", "one"} {
 		n := copy(buffer, "GET /"+want+" HTTP/1.1\r\nHost: a\r\nX-Field: "+want+"\r\n\r\n")
-		r, _, is := f.next(buffer[:n])
+		r, _, is := f.first(buffer[:n])
 		if is != plain || r.Header.Get("X-Field") != want || r.RequestURI != "/"+want {
 			t.Errorf("request %q was read as %v %v", want, is, r)
 		}
 	}
-	if _, _, is := f.next([]byte("GET / HTTP/1.1\r\nX-Field: one\r\n\r\n")); is != notPlain {
+	if _, _, is := f.first([]byte("GET / HTTP/1.1\r\nX-Field: one\r\n\r\n")); is != notPlain {
 		t.Errorf("a request without a host has the last one's")
 	}
-	if r, _, is := f.next([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")); is != plain || len(r.Header) > 0 {
+	if r, _, is := f.first([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n")); is != plain || len(r.Header) > 0 {
 		t.Errorf("a request without fields was read as %v %v", is, r)
 	}
 }
@@ -145,7 +146,7 @@ func FuzzPlain(f *testing.F) {
 // sameAsNetHTTP compares what data is read as, where it is plain.
 func sameAsNetHTTP(t *testing.T, data []byte) {
 	t.Helper()
-	got, size, is := new(fields).next(data)
+	got, size, is := new(fields).first(data)
 	if is != plain {
 		return
 	}
@@ -169,11 +170,20 @@ func sameAsNetHTTP(t *testing.T, data []byte) {
 	if len(got.Header) == 0 && len(want.Header) == 0 {
 		got.Header = want.Header
 	}
-	read := http.Request{Method: want.Method, RequestURI: want.RequestURI, URL: want.URL, Host: want.Host, Header: want.Header,
-		Proto: want.Proto, ProtoMajor: want.ProtoMajor, ProtoMinor: want.ProtoMinor, Body: want.Body}
+	read := (&http.Request{Method: want.Method, RequestURI: want.RequestURI, URL: want.URL, Host: want.Host, Header: want.Header,
+		Proto: want.Proto, ProtoMajor: want.ProtoMajor, ProtoMinor: want.ProtoMinor, Body: want.Body}).WithContext(context.Background())
 	if !reflect.DeepEqual(got, read) {
 		t.Errorf("%q is read as\n%+v, %+v\nby net/http as\n%+v, %+v", data, got, got.URL, read, read.URL)
 	}
+}
+
+// first is the first request in data.
+func (f *fields) first(data []byte) (r *http.Request, size int, is reading) {
+	target, place, size, is := f.next(data)
+	if is == plain {
+		r = f.request(context.Background(), target, place)
+	}
+	return r, size, is
 }
 
 // followAll is follow for a whole request.
@@ -195,7 +205,7 @@ func BenchmarkNext(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				for _, text := range requests {
-					if _, _, is := f.next(text); is != plain {
+					if _, _, is := f.first(text); is != plain {
 						b.Fatal(is)
 					}
 				}

@@ -94,13 +94,12 @@ func (f *front) serve(conn net.Conn) {
 		}
 	}()
 	if f.tls != nil {
-		secure := f.handshake(conn)
+		secure, protocol := f.handshake(conn)
 		if secure == nil {
 			conn.Close()
 			return
 		}
-		conn = secure
-		if secure.ConnectionState().NegotiatedProtocol == "h2" {
+		if conn = secure; protocol == "h2" {
 			f.handOver(conn)
 			return
 		}
@@ -108,16 +107,16 @@ func (f *front) serve(conn net.Conn) {
 	f.http1.Serve(conn, f.handOver)
 }
 
-// handshake returns nil where it fails.
-func (f *front) handshake(inner net.Conn) *tls.Conn {
+// handshake returns the connection inside TLS and what it speaks, nil where that fails.
+func (f *front) handshake(inner net.Conn) (*tls.Conn, string) {
 	conn := tls.Server(inner, f.tls)
 	ctx, cancel := context.WithTimeout(context.Background(), readHeaderTimeout)
 	defer cancel()
 	if err := conn.HandshakeContext(ctx); err != nil {
 		f.log.Debug("TLS handshake", "remote", inner.RemoteAddr().String(), "error", err)
-		return nil
+		return nil, ""
 	}
-	return conn
+	return conn, conn.ConnectionState().NegotiatedProtocol
 }
 
 func (f *front) handOver(conn net.Conn) {
