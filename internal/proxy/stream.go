@@ -102,7 +102,9 @@ func (p *Proxy) copyBody(x *exchange, response *http.Response) error {
 			}
 		}
 		if errors.Is(err, io.EOF) {
-			maps.Copy(x.w.Header(), trailers(response.Trailer, x.credential.Secrets()))
+			if len(response.Trailer) > 0 {
+				maps.Copy(x.w.Header(), trailers(response.Trailer, x.credential.Secrets()))
+			}
 			return nil
 		}
 		if err != nil {

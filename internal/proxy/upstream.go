@@ -126,17 +126,40 @@ var errStalled = fmt.Errorf("upstream stopped in the middle: %w", context.Deadli
 // stallGuard cancels an exchange when upstream stalls: while a request is sent and its answer awaited, and then while the
 // answer is read. It rests while the gateway waits for the client, whose slowness is not upstream's.
 type stallGuard struct {
-	after time.Duration
-	timer *time.Timer
+	after  time.Duration
+	cancel context.CancelCauseFunc
+	timer  *time.Timer // runs look
 
 	mu       sync.Mutex
-	answered bool // what is watched is the answer; a body that is still being sent does not count any more
+	since    time.Time // when what is watched began; zero: it rests
+	answered bool      // what is watched is the answer; a body that is still being sent does not count any more
 	ended    bool
 }
 
 // watchStalls returns a guard that watches the sending.
 func watchStalls(after time.Duration, cancel context.CancelCauseFunc) *stallGuard {
-	return &stallGuard{after: after, timer: time.AfterFunc(after, func() { cancel(errStalled) })}
+	g := &stallGuard{after: after, cancel: cancel, since: time.Now()}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.timer = time.AfterFunc(after, g.look)
+	return g
+}
+
+// look cancels the exchange if upstream has stalled, or looks again when it could have.
+func (g *stallGuard) look() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	left := g.after
+	if !g.since.IsZero() {
+		left -= time.Since(g.since)
+	}
+	switch {
+	case g.ended:
+	case left > 0:
+		g.timer.Reset(left)
+	default:
+		g.cancel(errStalled)
+	}
 }
 
 // sending has the guard watch, or rest, until there is an answer.
@@ -145,15 +168,16 @@ func (g *stallGuard) sending(watch bool) { g.set(false, watch) }
 // reading has the guard watch, or rest, once there is an answer.
 func (g *stallGuard) reading(watch bool) { g.set(true, watch) }
 
+// set leaves the timer alone: it is set for each exchange, and this happens for each part of a body.
 func (g *stallGuard) set(answered, watch bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.ended || g.answered != answered:
+	case g.answered != answered:
 	case watch:
-		g.timer.Reset(g.after)
+		g.since = time.Now()
 	default:
-		g.timer.Stop()
+		g.since = time.Time{}
 	}
 }
 
@@ -161,8 +185,7 @@ func (g *stallGuard) set(answered, watch bool) {
 func (g *stallGuard) answer() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.answered = true
-	g.timer.Stop()
+	g.answered, g.since = true, time.Time{}
 }
 
 // end lays the guard to rest for good.
