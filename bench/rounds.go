@@ -93,7 +93,7 @@ func measureRounds(r *report, o options, dir string, programs programs) error {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
 		field.round(takePart, o.turn)
 		if paced {
-			pacedRound([]*contender{field.named(latencies.ours), field.named(latencies.against)}, o.turn)
+			pacedRound([]*contender{field.named(latencies.ours), field.named(latencies.against)}, pacedLength*o.turn)
 		}
 	}
 	for _, c := range takePart {
@@ -169,19 +169,22 @@ func (f *field) turn(c *contender, length time.Duration, spent *rig.Cost) error 
 	return nil
 }
 
-// pacedChanges is how often the two that are compared at a fixed rate change within a round: forty late answers decide a p99, and
-// what makes them late comes in bursts.
-const pacedChanges = 8
+// The two that are compared at a fixed rate have longer rounds and change more often within them: the latest hundredth of the
+// answers decides a p99, and what makes them late comes in bursts.
+const (
+	pacedLength  = 2
+	pacedChanges = 16
+)
 
-// pacedRound measures the latency of each contender once, in short turns.
-func pacedRound(contenders []*contender, turn time.Duration) {
+// pacedRound measures the latency of each contender once, for length, in short turns.
+func pacedRound(contenders []*contender, length time.Duration) {
 	took := make([][]time.Duration, len(contenders))
 	for range pacedChanges {
 		for i, c := range contenders {
 			if c.fault != nil {
 				continue
 			}
-			some, err := rig.Paced(c.address, c.request, pace, turn/pacedChanges)
+			some, err := rig.Paced(c.address, c.request, pace, length/pacedChanges)
 			if err != nil {
 				c.fault = fmt.Errorf("%s: %w", c.name, err)
 			}
