@@ -26,7 +26,8 @@ const (
 	ended // by Shutdown
 )
 
-// conn is one connection for as long as its requests are plain.
+// conn is one connection for as long as its requests are plain. What has come of them is the serving goroutine's, but for the
+// time in which a handler runs: then the watcher's lock guards come and reading, since a watch may begin.
 type conn struct {
 	takenConn
 	server *Server
