@@ -31,6 +31,7 @@ func cachedRead(args []string, out io.Writer) error {
 	binary := flags.String("gateway", "./gateway", "the built program")
 	rounds := flags.Int("rounds", 7, "how often each is measured, in turn")
 	turn := flags.Duration("turn", 2*time.Second, "how long one measurement takes")
+	length := flags.Duration("profile", 30*time.Second, "how long the CPU profile takes: 10 s hold some 300 samples, 50 of them the log's")
 	parent := flags.String("dir", "", "a folder on the disk to measure; default: the system's for temporary files")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -79,7 +80,7 @@ func cachedRead(args []string, out io.Writer) error {
 		}
 		fmt.Fprintf(out, "Processor time of a cached read, median of rounds (range): %s µs to files, %s µs to /dev/null, files / /dev/null %s.\n",
 			spread(micros[0], "%.1f"), spread(micros[1], "%.1f"), spread(ratios, "%.3f"))
-		return profiled(out, gateways[0], request, filepath.Join(dir, "cpu.pprof"))
+		return profiled(out, gateways[0], request, *length, filepath.Join(dir, "cpu.pprof"))
 	})
 }
 
@@ -93,8 +94,7 @@ func spread(values []float64, format string) string {
 var accounted = regexp.MustCompile(`accounting for .*, *([0-9.]+)% of`)
 
 // profiled prints the log's share of all processor time under load. What its garbage costs is not in it.
-func profiled(out io.Writer, g *rig.Gateway, request []byte, path string) error {
-	const length = 10 * time.Second
+func profiled(out io.Writer, g *rig.Gateway, request []byte, length time.Duration, path string) error {
 	fetched := make(chan error, 1)
 	go func() {
 		fetched <- rig.Fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", g.Admin, length.Seconds()), path)
