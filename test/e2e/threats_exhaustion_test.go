@@ -68,7 +68,9 @@ func TestExhaustionByDistinctCacheKeys(t *testing.T) {
 	body := bytes.Repeat([]byte("x"), size)
 	g := harness.Start(t, harness.Options{Config: "cache: {memory: 8MiB}\n", Front: plentiful(func(*http.Request) []byte { return body })})
 	token := g.Token("payments")
-	g.Get(token, own+"/functions")
+	for range 2 { // what is counted of an answer is there when the next one comes
+		g.Get(token, own+"/functions")
+	}
 	series := strings.Count(metrics(t, g), "\n")
 	var next atomic.Int64
 	var clients sync.WaitGroup
