@@ -278,18 +278,23 @@ func moveTail(path, aside string, offset int64) (n int64, err error) {
 	if _, err := in.Seek(offset, io.SeekStart); err != nil {
 		return 0, err
 	}
-	out, err := os.OpenFile(aside, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return 0, err
-	}
-	n, err = io.Copy(out, in)
-	if err := errors.Join(err, out.Sync(), out.Close()); err != nil {
+	if n, err = keepAside(aside, in); err != nil {
 		return n, err
 	}
 	if err := in.Truncate(offset); err != nil {
 		return n, err
 	}
 	return n, in.Sync()
+}
+
+// keepAside appends what was no line in its place to a file beside it, durably.
+func keepAside(path string, from io.Reader) (n int64, err error) {
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	n, err = io.Copy(out, from)
+	return n, errors.Join(err, out.Sync(), out.Close())
 }
 
 // findIntents looks in earlier files for the intents an opening line has named: rotation came between them and the crash.

@@ -81,7 +81,7 @@ func putBack(path string, records []aheadRecord, sync func(*os.File) error) (n i
 			continue
 		}
 		if len(bytes.Trim(stood, "\x00")) > 0 {
-			if err := keepAside(path+".torn", stood); err != nil {
+			if _, err := keepAside(path+".torn", bytes.NewReader(stood)); err != nil {
 				return n, err
 			}
 		}
@@ -108,15 +108,6 @@ func bytesAt(f *os.File, r aheadRecord) ([]byte, error) {
 		err = nil
 	}
 	return stood[:n], err
-}
-
-func keepAside(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // lacking returns how many bytes the write-ahead file holds that are missing in the chain's file of that number.
