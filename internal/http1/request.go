@@ -27,7 +27,7 @@ const (
 	plain
 )
 
-// requestLine is what a plain request begins and its first line ends with.
+// What a plain request begins with, and its first line ends with.
 const (
 	linePrefix = "GET /"
 	lineSuffix = " HTTP/1.1"
@@ -36,7 +36,7 @@ const (
 // next finds the first request in data: its target, that as a URL, and how many bytes it takes.
 func (f *fields) next(data []byte) (target string, place *url.URL, size int, is reading) {
 	line, rest, _ := bytes.Cut(data, []byte("\r\n"))
-	end := f.end(rest)
+	end, same := f.end(rest)
 	if end < 0 {
 		return "", nil, 0, unfinishedOrNot(data)
 	}
@@ -45,7 +45,7 @@ func (f *fields) next(data []byte) (target string, place *url.URL, size int, is 
 	}
 	target = string(line[len(linePrefix)-1 : len(line)-len(lineSuffix)])
 	place = parseTarget(target)
-	if place == nil || !f.parse(rest[:end]) {
+	if place == nil || !same && !f.parse(rest[:end]) {
 		return "", nil, 0, notPlain
 	}
 	return target, place, len(line) + 2 + end + 2, plain
@@ -61,18 +61,18 @@ func (f *fields) request(ctx context.Context, target string, place *url.URL) *ht
 	}).WithContext(ctx)
 }
 
-// end returns where the fields at the front of data end, -1 where that has not come.
-func (f *fields) end(data []byte) int {
+// end returns where the fields at the front of data end, -1 where that has not come, and whether they are the last request's.
+func (f *fields) end(data []byte) (end int, same bool) {
 	if f.header != nil && bytes.HasPrefix(data, f.text) && bytes.HasPrefix(data[len(f.text):], []byte("\r\n")) {
-		return len(f.text) // the same again: there is no need to search
+		return len(f.text), true
 	}
 	if bytes.HasPrefix(data, []byte("\r\n")) {
-		return 0
+		return 0, false
 	}
 	if end := bytes.Index(data, []byte("\r\n\r\n")); end >= 0 {
-		return end + 2
+		return end + 2, false
 	}
-	return -1
+	return -1, false
 }
 
 // unfinishedOrNot tells what the beginning of a request may still become. net/http refuses a bare line feed as soon as it comes.
@@ -122,9 +122,6 @@ const mostFields = 64
 
 // parse takes a header without its empty line. It reports false where the request is not plain.
 func (f *fields) parse(text []byte) bool {
-	if f.header != nil && bytes.Equal(text, f.text) {
-		return true
-	}
 	header, host := make(http.Header, 8), ""
 	lines, all := 0, make([]string, 0, bytes.Count(text, []byte{'\n'})) // the values' memory
 	for line := range bytes.SplitSeq(bytes.TrimSuffix(text, []byte("\r\n")), []byte("\r\n")) {

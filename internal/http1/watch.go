@@ -33,8 +33,7 @@ func (c *conn) watch(leave func()) {
 	if c.reading {
 		select {
 		case n := <-c.came:
-			c.come = c.come[:len(c.come)+n]
-			c.reading = false
+			c.took(n)
 		default:
 			return
 		}
@@ -107,9 +106,14 @@ func (c *conn) hasRead(n int, err error) (leave func(), over bool) {
 // takeOver waits for what the watcher reads.
 func (c *conn) takeOver() (n int) {
 	n = <-c.came
+	c.took(n)
+	return n
+}
+
+// took makes what the watcher has read the connection's.
+func (c *conn) took(n int) {
 	c.reading = false
 	c.come = c.come[:len(c.come)+n]
-	return n
 }
 
 // callBack ends the watcher's read, and returns all that has come.
