@@ -34,11 +34,11 @@ func newRow(what, against, unit string, rounds []float64, bar, stretch float64) 
 	r := row{What: what, Against: against, Unit: unit, Rounds: rounds, Bar: bar, Stretch: stretch}
 	r.Value, r.Spread = middle(rounds)
 	within, judged := r.within(bar)
-	beyond, known := r.within(stretch)
+	reached, known := r.within(stretch)
 	switch {
 	case bar == 0:
 		r.Verdict = "for information"
-	case stretch > 0 && known && beyond:
+	case stretch > 0 && known && reached:
 		r.Verdict = "stretch reached"
 	case !judged:
 		r.Verdict = fmt.Sprintf("not judged: spread %.0f %%", r.Spread*100)
