@@ -169,31 +169,35 @@ func (f *field) turn(c *contender, length time.Duration, spent *rig.Cost) error 
 	return nil
 }
 
-// The two that are compared at a fixed rate have longer rounds and change more often within them: the latest hundredth of the
-// answers decides a p99, and what makes them late comes in bursts.
+// The two that are compared at a fixed rate have longer rounds and change more often within them, but no faster than a second or
+// so: whatever a gateway does each second is then in every turn.
 const (
-	pacedLength  = 2
-	pacedChanges = 16
+	pacedLength  = 3
+	pacedChanges = 7
 )
 
-// pacedRound measures the latency of each contender once, for length, in short turns.
+// pacedRound measures the latency of each contender once, for length, in short turns. The latest hundredth of a turn's answers
+// decides its p99, and where a host takes the machine away for some milliseconds that turn tells of nothing else: hence the
+// round's is that of its middle turn.
 func pacedRound(contenders []*contender, length time.Duration) {
-	took := make([][]time.Duration, len(contenders))
+	turns := make([][]float64, len(contenders))
 	for range pacedChanges {
 		for i, c := range contenders {
 			if c.fault != nil {
 				continue
 			}
-			some, err := rig.Paced(c.address, c.request, pace, length/pacedChanges)
+			took, err := rig.Paced(c.address, c.request, pace, length/pacedChanges)
 			if err != nil {
 				c.fault = fmt.Errorf("%s: %w", c.name, err)
 			}
-			took[i] = append(took[i], some...)
+			turns[i] = append(turns[i], rig.Percentile(took, 99).Seconds()*1000)
 		}
 	}
 	for i, c := range contenders {
-		slices.Sort(took[i])
-		c.p99 = append(c.p99, rig.Percentile(took[i], 99).Seconds()*1000)
+		if c.fault == nil {
+			p99, _ := middle(turns[i])
+			c.p99 = append(c.p99, p99)
+		}
 	}
 }
 

@@ -15,9 +15,9 @@ import (
 )
 
 // The two logs that are compared. Standard output is /dev/null here: encoding, handing over, chaining and signing are in
-// both, but writing, syncing and compressing files are not. The files are small, so that compression never stands still.
+// both, but writing, syncing and compressing files are not.
 const (
-	toFiles  = "[{file: {dir: audit, max_size: 8MiB}, required: true}]"
+	toFiles  = "[{file: {dir: audit, max_total: 256MiB}, required: true}]"
 	toNobody = "[{stdout: true, required: true}]"
 )
 
@@ -38,6 +38,9 @@ func cachedRead(args []string, out io.Writer) error {
 	}
 	return withFolder(*parent, func(dir string) error {
 		if err := rig.Pin(); err != nil {
+			return err
+		}
+		if err := rig.TouchMemory(); err != nil {
 			return err
 		}
 		path := "/v1/projects/" + rig.Ref(0) + "/functions"

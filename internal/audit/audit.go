@@ -14,6 +14,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"net/http"
 	"os"
@@ -138,7 +139,13 @@ func (c Config) check() error {
 // Log writes records to all its sinks. It is safe for concurrent use.
 type Log struct {
 	queues  []*queue  // in the order of Config.Sinks
-	scratch sync.Pool // *[]byte: lines are encoded outside every lock
+	scratch sync.Pool // *scratch: lines are encoded outside every lock
+}
+
+// scratch is what encoding a line needs.
+type scratch struct {
+	line   []byte
+	recent recent
 }
 
 // Open opens every sink and continues its chain: a torn last line is set aside, intents without an outcome are closed as
@@ -153,7 +160,8 @@ func Open(c Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Log{scratch: sync.Pool{New: func() any { b := make([]byte, 0, 1024); return &b }}}
+	seed := maphash.MakeSeed()
+	l := &Log{scratch: sync.Pool{New: func() any { return &scratch{line: make([]byte, 0, 1024), recent: recent{seed: seed}} }}}
 	for i, s := range c.Sinks {
 		out, name, err := openSink(c, i, key)
 		if err != nil {
@@ -276,16 +284,15 @@ func (l *Log) stamp(r *Record, phase Phase) {
 // each encodes r once and hands the line to every sink. An error of a sink that is not required is counted there and
 // otherwise ignored: such a sink may fail without harm.
 func (l *Log) each(r *Record, add func(q *queue, line []byte) error) error {
-	buf := l.scratch.Get().(*[]byte)
-	line := appendRecord((*buf)[:0], r)
+	s := l.scratch.Get().(*scratch)
+	s.line = s.recent.appendRecord(s.line[:0], r)
 	var fault error
 	for _, q := range l.queues {
-		if err := add(q, line); err != nil && q.required && fault == nil {
+		if err := add(q, s.line); err != nil && q.required && fault == nil {
 			fault = err
 		}
 	}
-	*buf = line
-	l.scratch.Put(buf)
+	l.scratch.Put(s)
 	if fault != nil {
 		return unavailable(fault)
 	}

@@ -173,6 +173,13 @@ func BenchmarkLine(b *testing.B) {
 			buf = audit.AppendRecord(buf[:0], &r)
 		}
 	})
+	b.Run("encode again", func(b *testing.B) {
+		b.ReportAllocs()
+		recent := audit.NewRecent()
+		for b.Loop() {
+			buf = recent.AppendRecord(buf[:0], &r)
+		}
+	})
 	b.Run("chain", func(b *testing.B) {
 		line := audit.AppendRecord(nil, &r)
 		for b.Loop() {

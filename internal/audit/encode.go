@@ -36,14 +36,20 @@ func newID() string {
 
 // plainID reports whether id stands in a line as it is, so that the id in a file is the id in memory.
 func plainID(id string) bool {
-	for i := range len(id) {
-		c := id[i]
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_' || c == '.') {
-			return false
-		}
+	plain := 0 < len(id) && len(id) <= maxID
+	for i := 0; plain && i < len(id); i++ {
+		plain = idChars[id[i]]
 	}
-	return 0 < len(id) && len(id) <= maxID
+	return plain
 }
+
+// idChars are those of an id. A table, since the processor cannot foresee the kinds of random characters.
+var idChars = func() (chars [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") {
+		chars[c] = true
+	}
+	return chars
+}()
 
 // encoder appends one JSON object. It is written by hand because every request pays for it: no reflection, no allocation
 // once its buffer has grown.
@@ -55,25 +61,47 @@ type encoder struct {
 // appendRecord appends r as a JSON object without its closing tail, which the chain adds (see chain.go).
 func appendRecord(dst []byte, r *Record) []byte {
 	e := encoder{b: dst, cut: r.Cut}
+	e.head(r, new(clock))
+	e.call(r)
+	e.answer(r)
+	return e.b
+}
+
+// head is what tells a call from all others, and first in its line.
+func (e *encoder) head(r *Record, clock *clock) {
 	e.b = append(e.b, linePrefix...)
-	e.b = appendTime(e.b, r.Time)
+	e.b = clock.append(e.b, r.Time)
 	e.b = append(e.b, '"')
 	e.text(`"phase":`, "phase", string(r.Phase), 16)
+	from := len(e.b)
 	e.text(`"id":`, "id", r.ID, maxID)
-	e.text(`"request_id":`, "request_id", redact(r.RequestID), 128)
+	if r.RequestID == r.ID && 0 < len(r.ID) && len(r.ID) <= maxID { // as nearly always: what stands there already
+		id := e.b[from+len(`,"id":`):]
+		e.key(`"request_id":`)
+		e.b = append(e.b, id...)
+	} else {
+		e.text(`"request_id":`, "request_id", redact(r.RequestID), 128)
+	}
 	e.text(`"trace_id":`, "trace_id", r.TraceID, 64)
+}
+
+// call is who called what, and what policy said.
+func (e *encoder) call(r *Record) {
 	e.caller(&r.Caller)
 	e.text(`"team":`, "team", r.Team, 128)
 	e.client(&r.Client)
 	e.text(`"operation":`, "operation", r.Operation, 128)
 	e.text(`"method":`, "method", r.Method, 16)
-	path, _, _ := strings.Cut(r.Path, "?") // a query may carry SQL
-	e.text(`"path":`, "path", redact(path), 1024)
+	e.text(`"path":`, "path", redact(recordedPath(r.Path)), 1024)
 	e.target(&r.Target)
 	if r.Phase == Intent || r.Phase == Outcome {
 		e.decision(&r.Decision)
 	}
 	e.text(`"credential":`, "credential", r.Credential, 128)
+}
+
+// answer is how it ended, and all the rest but the tail.
+func (e *encoder) answer(r *Record) {
 	e.text(`"cache":`, "cache", r.Cache, 64)
 	e.millis(`"queue_ms":`, r.Queue)
 	e.upstream(&r.Upstream)
@@ -85,7 +113,12 @@ func appendRecord(dst []byte, r *Record) []byte {
 	e.text(`"event":`, "event", r.Event, 64)
 	e.text(`"detail":`, "detail", redact(r.Detail), 1024)
 	e.cuts()
-	return e.b
+}
+
+// recordedPath leaves out the query, which may carry SQL.
+func recordedPath(path string) string {
+	path, _, _ = strings.Cut(path, "?")
+	return path
 }
 
 func (e *encoder) caller(c *Caller) {
@@ -323,6 +356,22 @@ func appendTime(b []byte, t time.Time) []byte {
 	b = appendDigits(append(b, ':'), second, 2)
 	b = appendDigits(append(b, '.'), t.Nanosecond()/1000, 6)
 	return append(b, 'Z')
+}
+
+// clock writes times as appendTime does. It remembers the last one, whose date and second are mostly those of the next.
+type clock struct {
+	second int64
+	text   [len(timeLayout)]byte
+}
+
+func (c *clock) append(b []byte, t time.Time) []byte {
+	if s := t.Unix(); s != c.second || c.text[0] == 0 {
+		c.second = s
+		appendTime(c.text[:0], t)
+	}
+	const micros = len("2006-01-02T15:04:05.")
+	appendDigits(c.text[:micros], t.Nanosecond()/1000, 6)
+	return append(b, c.text[:]...)
 }
 
 func appendDigits(b []byte, n, width int) []byte {

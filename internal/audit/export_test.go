@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"hash/maphash"
 	"os"
 	"time"
 )
@@ -54,4 +55,23 @@ var ErrEnded = errEnded
 func WithAhead(c Config, size int64, after int) Config {
 	c.aheadBytes, c.aheadAfter = size, after
 	return c
+}
+
+// Recent remembers parts of lines.
+type Recent struct{ of recent }
+
+// NewRecent returns one that remembers nothing yet.
+func NewRecent() *Recent { return &Recent{recent{seed: maphash.MakeSeed()}} }
+
+// AppendRecord encodes a line's body.
+func (c *Recent) AppendRecord(dst []byte, r *Record) []byte { return c.of.appendRecord(dst, r) }
+
+// Kept returns the records of whose lines something is remembered, and the text that is.
+func (c *Recent) Kept() (records []Record, texts []string) {
+	for _, s := range c.of.slots {
+		if s.call != nil {
+			records, texts = append(records, s.record), append(texts, string(s.call)+string(s.answer))
+		}
+	}
+	return records, texts
 }

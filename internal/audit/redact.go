@@ -16,12 +16,15 @@ func redact(s string) string {
 		}
 		b.WriteString(s[:at])
 		b.WriteString(kind)
-		b.WriteString("[redacted]")
+		b.WriteString(redacted)
 		s = s[at+tokenLen(s[at:]):]
 	}
 	b.WriteString(s)
 	return b.String()
 }
+
+// redacted stands for the rest of a token.
+const redacted = "[redacted]"
 
 // minToken is the length from which a run of token characters counts as a token: shorter ones are words such as a
 // user agent "sbp_tool".

@@ -1,0 +1,101 @@
+package audit
+
+import (
+	"bytes"
+	"hash/maphash"
+	"strings"
+)
+
+// recent remembers parts of lines by what they were encoded from: who called what, and how that ended where nothing of it
+// is of one call alone. Calls repeat, those most of all that the cache answers, and to find and compare a part takes a
+// fifth of encoding it.
+type recent struct {
+	clock clock
+	seed  maphash.Seed
+	slots [recentSlots]slot
+}
+
+// slot holds the parts of one line.
+type slot struct {
+	record Record // what they say, but for time and ids
+	call   []byte // nil: empty
+	answer []byte // empty until one came that repeats, as the record's is
+	passed uint64 // hash of the last record that found another one here
+}
+
+const (
+	// recentSlots times maxKept, and as much again for the records themselves, bounds what each processor holds to 512 KiB;
+	// mostly it is half. Some hundred calls that are polled find room.
+	recentSlots = 256
+	maxKept     = 1 << 10
+)
+
+// appendRecord appends what the function of that name does.
+func (c *recent) appendRecord(dst []byte, r *Record) []byte {
+	e := encoder{b: dst, cut: r.Cut}
+	e.head(r, &c.clock)
+	path := recordedPath(r.Path)
+	hash := maphash.String(c.seed, path) ^ maphash.String(c.seed, r.Caller.Subject)>>1 ^ maphash.String(c.seed, r.Caller.Token)>>2
+	s := &c.slots[hash%recentSlots]
+	if s.call != nil && s.record.Path == path && s.record.sameCall(r) {
+		e.b = append(e.b, s.call...)
+		s.appendAnswer(&e, r)
+		return e.b
+	}
+	from := len(e.b)
+	e.call(r)
+	if s.passed == hash && len(e.cut) == 0 { // seen twice: what comes once takes nobody's place
+		s.keep(r, e.b[from:])
+	}
+	s.passed = hash
+	e.answer(r)
+	return e.b
+}
+
+// keep remembers what a line says of the call, unless that is long or a token was taken out: then it is not kept here either.
+// The strings are copied, since those of a request are parts of its header.
+func (s *slot) keep(r *Record, call []byte) {
+	if len(call) > maxKept || bytes.Contains(call, []byte(redacted)) {
+		return
+	}
+	s.call, s.answer = append(s.call[:0], call...), s.answer[:0]
+	s.record = Record{
+		Phase: r.Phase, Caller: r.Caller, Team: r.Team, Client: r.Client, Operation: r.Operation, Method: strings.Clone(r.Method),
+		Path: strings.Clone(recordedPath(r.Path)), Target: r.Target, Decision: r.Decision, Credential: r.Credential,
+	}
+	s.record.Client.UserAgent = strings.Clone(r.Client.UserAgent)
+	s.record.Target.Project = strings.Clone(r.Target.Project)
+	s.record.Target.Organization = strings.Clone(r.Target.Organization)
+}
+
+// appendAnswer appends what the line of r, whose call is this one, says of the answer.
+func (s *slot) appendAnswer(e *encoder, r *Record) {
+	if len(e.cut) > 0 || !r.repeats() {
+		e.answer(r)
+		return
+	}
+	if s.record.sameAnswer(r) {
+		e.b = append(e.b, s.answer...)
+		return
+	}
+	from := len(e.b)
+	e.answer(r)
+	s.answer = append(s.answer[:0], e.b[from:]...)
+	s.record.Cache, s.record.Status, s.record.Outcome, s.record.Bytes = r.Cache, r.Status, r.Outcome, r.Bytes
+}
+
+// sameCall reports whether the lines of two records say the same of the call, apart from its path.
+func (r *Record) sameCall(o *Record) bool {
+	return r.Phase == o.Phase && r.Caller == o.Caller && r.Team == o.Team && r.Client == o.Client && r.Operation == o.Operation &&
+		r.Method == o.Method && r.Target == o.Target && r.Decision == o.Decision && r.Credential == o.Credential
+}
+
+// repeats reports whether nothing that the line says of the answer is of one call alone.
+func (r *Record) repeats() bool {
+	return r.Queue == 0 && r.Upstream == (Upstream{}) && r.BodySHA256 == "" && r.SQL == "" && r.Event == "" && r.Detail == ""
+}
+
+// sameAnswer reports whether the lines of two records that repeat say the same of the answer.
+func (r *Record) sameAnswer(o *Record) bool {
+	return r.Cache == o.Cache && r.Status == o.Status && r.Outcome == o.Outcome && r.Bytes == o.Bytes
+}
