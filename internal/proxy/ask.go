@@ -17,7 +17,6 @@ import (
 	"corp.example/gateway/internal/catalog"
 	"corp.example/gateway/internal/credential"
 	"corp.example/gateway/internal/limiter"
-	"corp.example/gateway/internal/policy"
 	"corp.example/gateway/internal/problem"
 )
 
@@ -66,7 +65,7 @@ func (x *exchange) errand(maxWait time.Duration) errand {
 		credential: x.credential,
 		turn: limiter.Ask{
 			Owner:   x.credential.Owner(),
-			Scope:   quotaScope(x.call, x.request.Target),
+			Scope:   x.quotaScope(),
 			Op:      x.call.Op,
 			Team:    x.decision.Team,
 			Weight:  x.decision.Weight,
@@ -91,18 +90,21 @@ func (p *Proxy) choose(ctx context.Context, x *exchange) (*credential.Credential
 }
 
 // quotaScope names the quota that upstream takes a call from: the project or organization that its path or body names,
-// else the account.
-func quotaScope(call catalog.Call, target policy.Target) string {
-	switch {
-	case call.Target.Kind == catalog.Project:
-		return "project:" + call.Target.ID
-	case call.Target.Kind == catalog.Organization:
-		return "organization:" + call.Target.ID
-	case len(call.Op.BodyTarget) > 0:
-		return "organization:" + target.Organization
-	default:
-		return "account"
+// else the account. The name is made once, and asked for several times.
+func (x *exchange) quotaScope() string {
+	if x.scope == "" {
+		switch target := x.call.Target; {
+		case target.Kind == catalog.Project:
+			x.scope = "project:" + target.ID
+		case target.Kind == catalog.Organization:
+			x.scope = "organization:" + target.ID
+		case len(x.call.Op.BodyTarget) > 0:
+			x.scope = "organization:" + x.request.Target.Organization
+		default:
+			x.scope = "account"
+		}
 	}
+	return x.scope
 }
 
 // ask is steps 7 to 9. The response's body is still to be read, and scrubbed of our credential.

@@ -31,6 +31,7 @@ type exchange struct {
 	request    policy.Request  // the call as policy judged it
 	decision   policy.Decision // what policy said
 	credential *credential.Credential
+	scope      string // see quotaScope; "" until asked for
 	record     audit.Record
 	answer     answer
 	trace      tracing

@@ -95,7 +95,7 @@ func (p *Proxy) hopeless(x *exchange, patience time.Duration) error {
 	if patience >= p.config.MaxWait {
 		return nil
 	}
-	_, remaining, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
+	_, remaining, reset := p.config.Limiter.Quota(x.credential.Owner(), x.quotaScope(), x.call.Op)
 	if remaining > 0 || reset <= patience {
 		return nil
 	}
@@ -117,7 +117,7 @@ func (p *Proxy) impatient(ctx context.Context, x *exchange, err error, turned bo
 	if turned {
 		return unanswered(err, true)
 	}
-	_, _, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
+	_, _, reset := p.config.Limiter.Quota(x.credential.Owner(), x.quotaScope(), x.call.Op)
 	return queueTimeout(reset).Because(err)
 }
 

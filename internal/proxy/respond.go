@@ -84,7 +84,7 @@ func (b *watchedBody) Read(p []byte) (int, error) {
 
 // tellQuota tells what this caller can still expect of the quota, with the reset in seconds: clients take it so.
 func (p *Proxy) tellQuota(x *exchange, h http.Header) {
-	limit, remaining, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
+	limit, remaining, reset := p.config.Limiter.Quota(x.credential.Owner(), x.quotaScope(), x.call.Op)
 	// One text and one list for three fields: this is done for every answer.
 	text := strconv.AppendInt(make([]byte, 0, 32), int64(limit), 10)
 	first := len(text)

@@ -51,7 +51,7 @@ func (p *Proxy) stream(ctx context.Context, x *exchange, hidden []string) error 
 	p.tellQuota(x, h)
 	p.tellTiming(x, h)
 	if a.response.StatusCode == http.StatusTooManyRequests && first(h, "Retry-After") == "" {
-		_, _, reset := p.config.Limiter.Quota(x.credential.Owner(), quotaScope(x.call, x.request.Target), x.call.Op)
+		_, _, reset := p.config.Limiter.Quota(x.credential.Owner(), x.quotaScope(), x.call.Op)
 		h["Retry-After"] = []string{seconds(reset)}
 	}
 	if a.response.ContentLength >= 0 && first(h, "Content-Length") == "" && a.response.StatusCode != http.StatusNoContent && a.response.StatusCode != http.StatusNotModified {
