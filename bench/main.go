@@ -67,9 +67,6 @@ func run(o options) error {
 		return err
 	}
 	r := newReport(o)
-	if err := rig.TouchMemory(); err != nil {
-		return err
-	}
 	for _, measure := range []func(*report, options, string, programs) error{measureRounds, measureFigures} {
 		if err := measure(r, o, dir, built); err != nil {
 			return err

@@ -91,7 +91,9 @@ func measureRounds(r *report, o options, dir string, programs programs) error {
 	takePart := slices.DeleteFunc(field.contenders, func(c *contender) bool { return !needed[c.name] })
 	for round := range o.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
-		field.round(takePart, o.turn)
+		if err := field.round(takePart, o.turn); err != nil {
+			return err
+		}
 		if paced {
 			pacedRound([]*contender{field.named(latencies.ours), field.named(latencies.against)}, pacedLength*o.turn)
 		}
@@ -129,9 +131,12 @@ func (f *field) compare(c comparison, measured func(*contender) []float64) row {
 const changes = 4
 
 // round measures each contender once, in short turns.
-func (f *field) round(contenders []*contender, turn time.Duration) {
+func (f *field) round(contenders []*contender, turn time.Duration) error {
 	spent := make([]rig.Cost, len(contenders))
 	for range changes {
+		if err := rig.TouchMemory(); err != nil {
+			return err
+		}
 		for i, c := range contenders {
 			if c.fault == nil {
 				c.fault = f.turn(c, turn/changes, &spent[i])
@@ -147,6 +152,7 @@ func (f *field) round(contenders []*contender, turn time.Duration) {
 		c.perCore = append(c.perCore, 1e6/micros)
 		c.body = spent[i].Body
 	}
+	return nil
 }
 
 // turn measures processor time for one request and adds it to what was spent before.

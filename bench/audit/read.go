@@ -40,9 +40,6 @@ func cachedRead(args []string, out io.Writer) error {
 		if err := rig.Pin(); err != nil {
 			return err
 		}
-		if err := rig.TouchMemory(); err != nil {
-			return err
-		}
 		path := "/v1/projects/" + rig.Ref(0) + "/functions"
 		neighbours, err := rig.NewNeighbours(map[string][]byte{path: rig.Functions(2 << 10)})
 		if err != nil {
@@ -65,6 +62,9 @@ func cachedRead(args []string, out io.Writer) error {
 		for range *rounds {
 			spent := make([]rig.Cost, len(gateways))
 			for range changes {
+				if err := rig.TouchMemory(); err != nil {
+					return err
+				}
 				for i, g := range gateways {
 					cost, err := rig.Polled(g.Process, g.Address, request, nil, *turn/changes)
 					if err != nil {
@@ -98,6 +98,9 @@ var accounted = regexp.MustCompile(`accounting for .*, *([0-9.]+)% of`)
 
 // profiled prints the log's share of all processor time under load. What its garbage costs is not in it.
 func profiled(out io.Writer, g *rig.Gateway, request []byte, length time.Duration, path string) error {
+	if err := rig.TouchMemory(); err != nil {
+		return err
+	}
 	fetched := make(chan error, 1)
 	go func() {
 		fetched <- rig.Fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", g.Admin, length.Seconds()), path)
