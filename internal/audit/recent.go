@@ -8,7 +8,7 @@ import (
 
 // recent remembers parts of lines by what they were encoded from: who called what, and how that ended where nothing of it
 // is of one call alone. Calls repeat, those most of all that the cache answers, and to find and compare a part takes a
-// fifth of encoding it.
+// third of encoding it.
 type recent struct {
 	clock clock
 	seed  maphash.Seed

@@ -116,7 +116,9 @@ func (p *Proxy) tellTiming(x *exchange, h http.Header) {
 }
 
 func appendMilliseconds(text []byte, d time.Duration) []byte {
-	return strconv.AppendFloat(text, float64(d.Microseconds())/1000, 'f', -1, 64)
+	micros := d.Microseconds()
+	text = strconv.AppendInt(text, micros/1000, 10)
+	return append(text, '.', byte('0'+micros/100%10), byte('0'+micros/10%10), byte('0'+micros%10))
 }
 
 // wholeSeconds rounds up: a client that comes back early would only queue again.
