@@ -35,7 +35,6 @@ type contender struct {
 	asked   *atomic.Int64 // upstream's requests, where none is expected; nil: any number is
 	micros  []float64
 	perCore []float64
-	p99     []float64 // milliseconds, at a fixed rate
 	body    int64
 	fault   error // why it has no more turns
 }
@@ -89,13 +88,18 @@ func measureRounds(r *report, o options, dir string, programs programs) error {
 		return err
 	}
 	takePart := slices.DeleteFunc(field.contenders, func(c *contender) bool { return !needed[c.name] })
+	var p99s []float64
 	for round := range o.rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
 		if err := field.round(takePart, o.turn); err != nil {
 			return err
 		}
 		if paced {
-			pacedRound([]*contender{field.named(latencies.ours), field.named(latencies.against)}, pacedLength*o.turn)
+			ratio, err := pacedRound(field.named(latencies.ours), field.named(latencies.against), pacedLength*o.turn)
+			if err != nil {
+				return err
+			}
+			p99s = append(p99s, ratio)
 		}
 	}
 	for _, c := range takePart {
@@ -109,21 +113,21 @@ func measureRounds(r *report, o options, dir string, programs programs) error {
 		}
 	}
 	for _, c := range chosen {
-		r.add(field.compare(c, func(one *contender) []float64 { return one.micros }))
+		r.add(field.compare(c))
 	}
 	if paced {
-		r.add(field.compare(latencies, func(one *contender) []float64 { return one.p99 }))
+		r.add(newRow(latencies.what, latencies.against, "×", p99s, latencies.bar, latencies.stretch))
 	}
 	return nil
 }
 
 // compare makes a row of what two contenders measured.
-func (f *field) compare(c comparison, measured func(*contender) []float64) row {
+func (f *field) compare(c comparison) row {
 	ours, theirs := f.named(c.ours), f.named(c.against)
 	if err := cmp.Or(ours.fault, theirs.fault); err != nil {
 		return row{What: c.what, Against: c.against, Unit: "×", Bar: c.bar, Stretch: c.stretch, Verdict: "not measured: " + err.Error()}
 	}
-	return newRow(c.what, c.against, "×", ratios(measured(ours), measured(theirs)), c.bar, c.stretch)
+	return newRow(c.what, c.against, "×", ratios(ours.micros, theirs.micros), c.bar, c.stretch)
 }
 
 // changes is how often the contenders change within a round: what else the machine does comes and goes by the second, and so
@@ -175,36 +179,27 @@ func (f *field) turn(c *contender, length time.Duration, spent *rig.Cost) error 
 	return nil
 }
 
-// The two that are compared at a fixed rate have longer rounds and change more often within them, but no faster than a second or
-// so: whatever a gateway does each second is then in every turn.
+// The two that are compared at a fixed rate have several turns a round, none much shorter than a second: whatever a gateway does
+// each second is then in every turn.
 const (
-	pacedLength  = 3
-	pacedChanges = 7
+	pacedLength = 3
+	pacedTurns  = 7
 )
 
-// pacedRound measures the latency of each contender once, for length, in short turns. The latest hundredth of a turn's answers
-// decides its p99, and where a host takes the machine away for some milliseconds that turn tells of nothing else: hence the
-// round's is that of its middle turn.
-func pacedRound(contenders []*contender, length time.Duration) {
-	turns := make([][]float64, len(contenders))
-	for range pacedChanges {
-		for i, c := range contenders {
-			if c.fault != nil {
-				continue
-			}
-			took, err := rig.Paced(c.address, c.request, pace, length/pacedChanges)
-			if err != nil {
-				c.fault = fmt.Errorf("%s: %w", c.name, err)
-			}
-			turns[i] = append(turns[i], rig.Percentile(took, 99).Seconds()*1000)
+// pacedRound asks two contenders at the same time and returns the ratio of their p99s. The latest hundredth of the answers decides
+// it, and where a host takes the machine away for some milliseconds a turn tells of nothing else, though of both: hence the
+// round's ratio is that of its middle turn.
+func pacedRound(ours, theirs *contender, length time.Duration) (float64, error) {
+	var turns []float64
+	for range pacedTurns {
+		took, err := rig.Paced([]rig.Target{{Address: ours.address, Request: ours.request}, {Address: theirs.address, Request: theirs.request}}, pace, length/pacedTurns)
+		if err != nil {
+			return 0, err
 		}
+		turns = append(turns, float64(rig.Percentile(took[0], 99))/float64(rig.Percentile(took[1], 99)))
 	}
-	for i, c := range contenders {
-		if c.fault == nil {
-			p99, _ := middle(turns[i])
-			c.p99 = append(c.p99, p99)
-		}
-	}
+	median, _ := middle(turns)
+	return median, nil
 }
 
 // profile writes a CPU profile of a gateway under this contender's load.

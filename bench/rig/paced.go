@@ -10,46 +10,58 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Paced sends requests at a fixed rate, whatever the server does, and returns the times from when each was due until its
-// answer was read, in ascending order. A server that falls behind is thereby charged for the requests that it delays
-// (no coordinated omission).
-func Paced(address string, request []byte, perSecond int, length time.Duration) ([]time.Duration, error) {
+// Target is a server and what it is asked.
+type Target struct {
+	Address string
+	Request []byte
+}
+
+// Paced sends requests to all targets at the same time, to each at a fixed rate, whatever they do. It returns for each the times
+// from when a request was due until its answer was read, in ascending order. A server that falls behind is thereby charged
+// for the requests that it delays (no coordinated omission), and what delays the whole machine delays all alike.
+func Paced(targets []Target, perSecond int, length time.Duration) ([][]time.Duration, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4)) // the sender sleeps in the kernel and must not hold up the readers
-	lanes := make([]*lane, Connections)
+	lanes := make([]*lane, Connections*len(targets))
 	for i := range lanes {
-		c, err := dial(address)
+		target := i % len(targets)
+		c, err := dial(targets[target].Address)
 		if err != nil {
 			return nil, err
 		}
 		defer c.Close()
-		lanes[i] = &lane{connection: c, due: make(chan time.Time, perSecond)}
+		lanes[i] = &lane{connection: c, target: target, request: targets[target].Request, due: make(chan time.Time, perSecond)}
 	}
 	var readers sync.WaitGroup
 	for _, lane := range lanes {
 		readers.Go(lane.read)
 	}
-	err := send(lanes, request, time.Second/time.Duration(perSecond), int(length.Seconds()*float64(perSecond)))
+	perSecond *= len(targets)
+	err := send(lanes, time.Second/time.Duration(perSecond), int(length.Seconds()*float64(perSecond)))
 	for _, lane := range lanes {
 		close(lane.due)
 	}
 	readers.Wait()
-	var all []time.Duration
+	took := make([][]time.Duration, len(targets))
 	for _, lane := range lanes {
 		if lane.fault != nil {
-			return nil, fmt.Errorf("load on %s: %w", address, lane.fault)
+			return nil, fmt.Errorf("load on %s: %w", targets[lane.target].Address, lane.fault)
 		}
-		all = append(all, lane.took...)
+		took[lane.target] = append(took[lane.target], lane.took...)
 	}
-	slices.Sort(all)
-	return all, err
+	for i := range took {
+		slices.Sort(took[i])
+	}
+	return took, err
 }
 
 // lane is one connection and the requests on their way on it.
 type lane struct {
 	*connection
-	due   chan time.Time
-	took  []time.Duration
-	fault error
+	target  int
+	request []byte
+	due     chan time.Time
+	took    []time.Duration
+	fault   error
 }
 
 func (l *lane) read() {
@@ -65,7 +77,7 @@ func (l *lane) read() {
 
 // send writes each request when it is due. It sleeps in a thread of its own with the finest timer: Go's own timers may be
 // a millisecond late where the processor has nothing else to do.
-func send(lanes []*lane, request []byte, every time.Duration, n int) error {
+func send(lanes []*lane, every time.Duration, n int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
@@ -80,7 +92,7 @@ func send(lanes []*lane, request []byte, every time.Duration, n int) error {
 		}
 		lane := lanes[i%len(lanes)]
 		lane.due <- due
-		if _, err := lane.Write(request); err != nil {
+		if _, err := lane.Write(lane.request); err != nil {
 			return err
 		}
 	}
