@@ -224,7 +224,7 @@ func (l *Log) Outcome(ctx context.Context, r *Record) error {
 
 // Accepting is asked before a read is served. It returns a *problem.Error 503 audit_unavailable once a required sink has
 // failed and its buffer is three quarters full: the rest is kept for the outcomes of what is already under way. It costs
-// two atomic loads for each required sink.
+// an atomic load for each sink while that is sound.
 func (l *Log) Accepting() error {
 	for _, q := range l.queues {
 		if err := q.healthy(); q.required && err != nil && q.crowded() {

@@ -69,17 +69,22 @@ func appendRecord(dst []byte, r *Record) []byte {
 
 // head is what tells a call from all others, and first in its line.
 func (e *encoder) head(r *Record, clock *clock) {
-	e.b = append(e.b, linePrefix...)
-	e.b = clock.append(e.b, r.Time)
-	e.b = append(e.b, '"')
-	e.text(`"phase":`, "phase", string(r.Phase), 16)
-	from := len(e.b)
-	e.text(`"id":`, "id", r.ID, maxID)
-	if r.RequestID == r.ID && 0 < len(r.ID) && len(r.ID) <= maxID { // as nearly always: what stands there already
-		id := e.b[from+len(`,"id":`):]
-		e.key(`"request_id":`)
-		e.b = append(e.b, id...)
+	b := append(e.b, linePrefix...)
+	e.b = append(clock.append(b, r.Time), '"')
+	if r.Phase == Outcome { // nearly always, and then nothing to be looked through
+		e.b = append(e.b, `,"phase":"outcome"`...)
 	} else {
+		e.text(`"phase":`, "phase", string(r.Phase), 16)
+	}
+	if r.RequestID == r.ID && 0 < len(r.ID) && len(r.ID) <= maxID { // as nearly always
+		b = append(e.b, `,"id":`...)
+		from := len(b)
+		b = appendQuoted(b, r.ID)
+		id := b[from:]
+		b = append(b, `,"request_id":`...)
+		e.b = append(b, id...)
+	} else {
+		e.text(`"id":`, "id", r.ID, maxID)
 		e.text(`"request_id":`, "request_id", redact(r.RequestID), 128)
 	}
 	e.text(`"trace_id":`, "trace_id", r.TraceID, 64)

@@ -51,7 +51,7 @@ type bounds struct {
 }
 
 type counters struct {
-	bytes, records            atomic.Int64 // in memory, those being written included
+	records                   atomic.Int64 // in memory, those being written included
 	recorded, failed, dropped atomic.Uint64
 }
 
@@ -61,6 +61,7 @@ type state struct {
 	full    []*batch      // have gathered batchBytes, oldest first
 	taken   *batch        // being written, or waiting to be tried again
 	spare   []*batch      // memory of written batches, for new ones
+	bytes   int64         // of all lines in memory
 	writing time.Time     // when the write under way began; zero: none
 	watched bool          // hang is armed
 	retry   time.Time     // when a failed batch is tried again
@@ -103,7 +104,9 @@ func (q *queue) healthy() error {
 
 // crowded reports whether three quarters of the buffer are taken: the rest is for what is already under way.
 func (q *queue) crowded() bool {
-	return q.count.bytes.Load() >= q.bounds.bytes/4*3 || q.count.records.Load() >= q.bounds.records/4*3
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes >= q.bounds.bytes/4*3 || q.count.records.Load() >= q.bounds.records/4*3
 }
 
 func (q *queue) stats() Stats {
@@ -141,7 +144,7 @@ func (q *queue) add(ctx context.Context, line []byte, e entry) (*ticket, error) 
 }
 
 func (q *queue) hasRoom(n int) bool {
-	return q.count.bytes.Load()+int64(n) <= q.bounds.bytes && q.count.records.Load() < q.bounds.records
+	return q.bytes+int64(n) <= q.bounds.bytes && q.count.records.Load() < q.bounds.records
 }
 
 // awaitRoom waits, unlocked, until something was written or the sink failed.
@@ -171,7 +174,7 @@ func (q *queue) put(line []byte, e entry) *ticket {
 		b.marks = append(b.marks, e)
 	}
 	b.urgent = b.urgent || e.urgent
-	q.count.bytes.Add(int64(len(line)))
+	q.bytes += int64(len(line))
 	q.count.records.Add(1)
 	if e.waits {
 		b.waiting++
@@ -329,7 +332,7 @@ const maxSpare = 2
 // forget gives the room of a batch back and keeps its memory for another one.
 func (q *queue) forget(b *batch) {
 	q.taken = nil
-	q.count.bytes.Add(-int64(len(b.lines)))
+	q.bytes -= int64(len(b.lines))
 	q.count.records.Add(-int64(len(b.ends)))
 	if len(q.spare) < maxSpare {
 		q.spare = append(q.spare, b)
