@@ -95,11 +95,11 @@ func measureRounds(r *report, o options, dir string, programs programs) error {
 			return err
 		}
 		if paced {
-			ratio, err := pacedRound(field.named(latencies.ours), field.named(latencies.against), pacedLength*o.turn)
-			if err != nil {
-				return err
+			if ours, theirs := field.named(latencies.ours), field.named(latencies.against); cmp.Or(ours.fault, theirs.fault) == nil {
+				var ratio float64
+				ratio, ours.fault = pacedRound(ours, theirs, pacedLength*o.turn)
+				p99s = append(p99s, ratio)
 			}
-			p99s = append(p99s, ratio)
 		}
 	}
 	for _, c := range takePart {
@@ -113,21 +113,20 @@ func measureRounds(r *report, o options, dir string, programs programs) error {
 		}
 	}
 	for _, c := range chosen {
-		r.add(field.compare(c))
+		r.add(field.compare(c, ratios(field.named(c.ours).micros, field.named(c.against).micros)))
 	}
 	if paced {
-		r.add(newRow(latencies.what, latencies.against, "×", p99s, latencies.bar, latencies.stretch))
+		r.add(field.compare(latencies, p99s))
 	}
 	return nil
 }
 
-// compare makes a row of what two contenders measured.
-func (f *field) compare(c comparison) row {
-	ours, theirs := f.named(c.ours), f.named(c.against)
-	if err := cmp.Or(ours.fault, theirs.fault); err != nil {
+// compare makes a row of the ratios of two contenders, or says why there are none.
+func (f *field) compare(c comparison, rounds []float64) row {
+	if err := cmp.Or(f.named(c.ours).fault, f.named(c.against).fault); err != nil {
 		return row{What: c.what, Against: c.against, Unit: "×", Bar: c.bar, Stretch: c.stretch, Verdict: "not measured: " + err.Error()}
 	}
-	return newRow(c.what, c.against, "×", ratios(ours.micros, theirs.micros), c.bar, c.stretch)
+	return newRow(c.what, c.against, "×", rounds, c.bar, c.stretch)
 }
 
 // changes is how often the contenders change within a round: what else the machine does comes and goes by the second, and so

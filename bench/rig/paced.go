@@ -29,14 +29,14 @@ func Paced(targets []Target, perSecond int, length time.Duration) ([][]time.Dura
 			return nil, err
 		}
 		defer c.Close()
-		lanes[i] = &lane{connection: c, target: target, request: targets[target].Request, due: make(chan time.Time, perSecond)}
+		lanes[i] = &lane{connection: c, target: target, due: make(chan time.Time, perSecond)}
 	}
 	var readers sync.WaitGroup
 	for _, lane := range lanes {
 		readers.Go(lane.read)
 	}
 	perSecond *= len(targets)
-	err := send(lanes, time.Second/time.Duration(perSecond), int(length.Seconds()*float64(perSecond)))
+	err := send(lanes, targets, time.Second/time.Duration(perSecond), int(length.Seconds()*float64(perSecond)))
 	for _, lane := range lanes {
 		close(lane.due)
 	}
@@ -57,11 +57,10 @@ func Paced(targets []Target, perSecond int, length time.Duration) ([][]time.Dura
 // lane is one connection and the requests on their way on it.
 type lane struct {
 	*connection
-	target  int
-	request []byte
-	due     chan time.Time
-	took    []time.Duration
-	fault   error
+	target int
+	due    chan time.Time
+	took   []time.Duration
+	fault  error
 }
 
 func (l *lane) read() {
@@ -77,7 +76,7 @@ func (l *lane) read() {
 
 // send writes each request when it is due. It sleeps in a thread of its own with the finest timer: Go's own timers may be
 // a millisecond late where the processor has nothing else to do.
-func send(lanes []*lane, every time.Duration, n int) error {
+func send(lanes []*lane, targets []Target, every time.Duration, n int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0); err != nil {
@@ -92,7 +91,7 @@ func send(lanes []*lane, every time.Duration, n int) error {
 		}
 		lane := lanes[i%len(lanes)]
 		lane.due <- due
-		if _, err := lane.Write(lane.request); err != nil {
+		if _, err := lane.Write(targets[lane.target].Request); err != nil {
 			return err
 		}
 	}

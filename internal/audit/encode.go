@@ -69,15 +69,15 @@ func appendRecord(dst []byte, r *Record) []byte {
 
 // head is what tells a call from all others, and first in its line.
 func (e *encoder) head(r *Record, clock *clock) {
-	b := append(e.b, linePrefix...)
-	e.b = append(clock.append(b, r.Time), '"')
+	e.b = append(e.b, linePrefix...)
+	e.b = append(clock.append(e.b, r.Time), '"')
 	if r.Phase == Outcome { // nearly always, and then nothing to be looked through
 		e.b = append(e.b, `,"phase":"outcome"`...)
 	} else {
 		e.text(`"phase":`, "phase", string(r.Phase), 16)
 	}
 	if r.RequestID == r.ID && 0 < len(r.ID) && len(r.ID) <= maxID { // as nearly always
-		b = append(e.b, `,"id":`...)
+		b := append(e.b, `,"id":`...)
 		from := len(b)
 		b = appendQuoted(b, r.ID)
 		id := b[from:]
@@ -373,9 +373,10 @@ func (c *clock) append(b []byte, t time.Time) []byte {
 	if s := t.Unix(); s != c.second || c.text[0] == 0 {
 		c.second = s
 		appendTime(c.text[:0], t)
+	} else {
+		const micros = len("2006-01-02T15:04:05.")
+		appendDigits(c.text[:micros], t.Nanosecond()/1000, 6)
 	}
-	const micros = len("2006-01-02T15:04:05.")
-	appendDigits(c.text[:micros], t.Nanosecond()/1000, 6)
 	return append(b, c.text[:]...)
 }
 

@@ -45,7 +45,7 @@ func (c *recent) appendRecord(dst []byte, r *Record) []byte {
 	from := len(e.b)
 	e.call(r)
 	if s.passed == hash && len(e.cut) == 0 { // seen twice: what comes once takes nobody's place
-		s.keep(r, e.b[from:])
+		s.keep(r, path, e.b[from:])
 	}
 	s.passed = hash
 	e.answer(r)
@@ -54,16 +54,16 @@ func (c *recent) appendRecord(dst []byte, r *Record) []byte {
 
 // keep remembers what a line says of the call, unless that is long or a token was taken out: then it is not kept here either.
 // The strings are copied, since those of a request are parts of its header.
-func (s *slot) keep(r *Record, call []byte) {
+func (s *slot) keep(r *Record, path string, call []byte) {
 	if len(call) > maxKept || bytes.Contains(call, []byte(redacted)) {
 		return
 	}
 	s.call, s.answer = append(s.call[:0], call...), s.answer[:0]
 	s.record = Record{
 		Phase: r.Phase, Caller: r.Caller, Team: r.Team, Client: r.Client, Operation: r.Operation, Method: strings.Clone(r.Method),
-		Path: strings.Clone(recordedPath(r.Path)), Target: r.Target, Decision: r.Decision, Credential: r.Credential,
+		Path: strings.Clone(path), Target: r.Target, Decision: r.Decision, Credential: r.Credential,
 	}
-	s.record.Client.UserAgent = strings.Clone(r.Client.UserAgent)
+	s.record.Client.UserAgent = r.Client.UserAgent
 	s.record.Target.Project = strings.Clone(r.Target.Project)
 	s.record.Target.Organization = strings.Clone(r.Target.Organization)
 }
