@@ -63,7 +63,7 @@ func (s *slot) keep(r *Record, path string, call []byte) {
 		Phase: r.Phase, Caller: r.Caller, Team: r.Team, Client: r.Client, Operation: r.Operation, Method: strings.Clone(r.Method),
 		Path: strings.Clone(path), Target: r.Target, Decision: r.Decision, Credential: r.Credential,
 	}
-	s.record.Client.UserAgent = r.Client.UserAgent
+	s.record.Client.UserAgent = strings.Clone(r.Client.UserAgent)
 	s.record.Target.Project = strings.Clone(r.Target.Project)
 	s.record.Target.Organization = strings.Clone(r.Target.Organization)
 }
