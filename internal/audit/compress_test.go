@@ -22,19 +22,23 @@ func complete(t *testing.T, size int) (path string) {
 	return path
 }
 
+// Compression hurries no more than the files that wait ask for, and never so that requests would feel it.
 func TestCompressionLeavesTheCoresToRequests(t *testing.T) {
-	path := complete(t, 2<<20)
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		if err := audit.Compress(path, nil); err != nil {
-			t.Fatal(err)
+	const parts = 16 // 2 MiB
+	for waiting, pause := range map[int]time.Duration{1: 400 * time.Millisecond, 2: 200 * time.Millisecond, 8: 50 * time.Millisecond, 1000: 50 * time.Millisecond} {
+		path := complete(t, 2<<20)
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			if err := audit.Compress(path, waiting, nil); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took < (parts-1)*pause || took > parts*pause {
+				t.Errorf("%d files wait: two MiB took %v of pauses, want one of %v after each of %d parts", waiting, took, pause, parts)
+			}
+		})
+		if _, err := os.Stat(path + ".gz"); err != nil {
+			t.Error(err)
 		}
-		if took := time.Since(began); took < 500*time.Millisecond {
-			t.Errorf("two MiB took %v of pauses, want a pause after each part", took)
-		}
-	})
-	if _, err := os.Stat(path + ".gz"); err != nil {
-		t.Error(err)
 	}
 }
 
@@ -42,7 +46,7 @@ func TestCompressionEndsWithTheLog(t *testing.T) {
 	path := complete(t, 2<<20)
 	ends := make(chan struct{})
 	close(ends)
-	if err := audit.Compress(path, ends); !errors.Is(err, audit.ErrEnded) {
+	if err := audit.Compress(path, 1, ends); !errors.Is(err, audit.ErrEnded) {
 		t.Errorf("compressing while the log is closed: %v, want %v", err, audit.ErrEnded)
 	}
 	left, err := os.ReadDir(filepath.Dir(path))

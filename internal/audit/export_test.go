@@ -31,7 +31,9 @@ const (
 )
 
 // Compress is the keeper's work on one complete file.
-func Compress(path string, ends <-chan struct{}) error { return compress(path, compressPause, ends) }
+func Compress(path string, waiting int, ends <-chan struct{}) error {
+	return compress(path, compressPause(waiting), ends)
+}
 
 // CompressAtOnce is the same without its pauses.
 func CompressAtOnce(path string) error { return compress(path, 0, nil) }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -186,11 +187,9 @@ func (k *keeper) work() {
 		k.log.Warn("audit files are not compressed", "error", err)
 		return
 	}
-	for _, f := range chains[k.chain] {
-		if f.gzip || f.number >= current {
-			continue
-		}
-		switch err := compress(f.path, compressPause, k.ends); {
+	waiting := slices.DeleteFunc(chains[k.chain], func(f file) bool { return f.gzip || f.number >= current })
+	for i, f := range waiting {
+		switch err := compress(f.path, compressPause(len(waiting)-i), k.ends); {
 		case errors.Is(err, errEnded):
 			return
 		case err != nil:
@@ -199,13 +198,16 @@ func (k *keeper) work() {
 	}
 }
 
-const (
-	// compressBytes is how much is compressed at a time, a millisecond's work or less.
-	compressBytes = 128 << 10
-	// compressPause is between two such times: compression takes no more than a fiftieth of a core from requests, and keeps up
-	// with four thousand records a second. Where more come for long, complete files wait for a quieter hour.
-	compressPause = 50 * time.Millisecond
-)
+// compressBytes is how much is compressed at a time, a millisecond's work or less.
+const compressBytes = 128 << 10
+
+// compressPause is between two such times, by how many files wait. A lone one takes 0.3 % of a core from requests and is done
+// in four minutes, of 64 MiB. Eight or more take a fiftieth of a core, which keeps up with four thousand records a second; where
+// more come for long, complete files wait for a quieter hour.
+func compressPause(waiting int) time.Duration {
+	const most = 8
+	return 50 * time.Millisecond * most / time.Duration(min(waiting, most))
+}
 
 var errEnded = errors.New("the audit log was closed")
 
