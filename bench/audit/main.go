@@ -1,7 +1,7 @@
 // Command audit measures the audit log against what it promises, each beside a yardstick in the same run:
 //
 //	go run ./bench/audit intents                                    durable intents against one fsync a line
-//	go run ./bench/audit read -gateway ./gateway                      what the log costs a cached read
+//	go run ./bench/audit read                                         what the log costs a cached read
 //	go run ./bench/audit search -gateway ./gateway -records 10000000   search against zgrep and zcat, memory too
 //	go run ./bench/audit verify -gateway ./gateway                    verification of 1 GB against cat
 package main

@@ -1,35 +1,31 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"time"
 
 	"corp.example/gateway/bench/rig"
 )
 
-// The two logs that are compared. Standard output is /dev/null here: encoding, handing over, chaining and signing are in
-// both, but writing, syncing and compressing files are not.
-const (
-	toFiles  = "[{file: {dir: audit, max_total: 256MiB}, required: true}]"
-	toNobody = "[{stdout: true, required: true}]"
-)
-
-// changes is how often the two change within a round, so that what else the machine does falls on both.
+// changes is how often the two gateways change within a round, so that what else the machine does falls on both.
 const changes = 8
 
-// cachedRead measures what the log costs a cached read in two ways: the file's part as a ratio of processor time between
-// two gateways, and all of it as the share of the samples of a CPU profile.
+// cachedRead measures what the log costs a cached read in two ways: against a gateway whose log takes no reads, started anew
+// with this one in every round, since where a program comes to lie in memory makes a percent or two; and as the share of the
+// samples of a CPU profile, which tells of what it consists.
 func cachedRead(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("read", flag.ContinueOnError)
-	binary := flags.String("gateway", "./gateway", "the built program")
-	rounds := flags.Int("rounds", 7, "how often each is measured, in turn")
+	rounds := flags.Int("rounds", 9, "how often each is started and measured, in turn")
 	turn := flags.Duration("turn", 2*time.Second, "how long one measurement takes")
 	length := flags.Duration("profile", 30*time.Second, "how long the CPU profile takes: 10 s hold some 300 samples, 50 of them the log's")
 	parent := flags.String("dir", "", "a folder on the disk to measure; default: the system's for temporary files")
@@ -37,6 +33,10 @@ func cachedRead(args []string, out io.Writer) error {
 		return err
 	}
 	return withFolder(*parent, func(dir string) error {
+		binaries, err := buildBoth(dir)
+		if err != nil {
+			return err
+		}
 		if err := rig.Pin(); err != nil {
 			return err
 		}
@@ -46,45 +46,108 @@ func cachedRead(args []string, out io.Writer) error {
 			return err
 		}
 		defer neighbours.Close()
-		request := rig.Request(path, neighbours.JWT())
-		var gateways []*rig.Gateway
-		for i, sinks := range []string{toFiles, toNobody} {
-			g, err := neighbours.Gateway(*binary, filepath.Join(dir, strconv.Itoa(i)), rig.Options{Audit: sinks})
-			if g != nil && g.Process != nil {
-				defer g.Stop()
-			}
-			if err != nil {
-				return err
-			}
-			gateways = append(gateways, g)
+		m := readMeasurement{binaries: binaries, dir: dir, neighbours: neighbours, request: rig.Request(path, neighbours.JWT())}
+		if err := m.compare(*rounds, *turn, out); err != nil {
+			return err
 		}
-		micros := make([][]float64, len(gateways))
-		for range *rounds {
-			spent := make([]rig.Cost, len(gateways))
-			for range changes {
-				if err := rig.TouchMemory(); err != nil {
-					return err
-				}
-				for i, g := range gateways {
-					cost, err := rig.Polled(g.Process, g.Address, request, nil, *turn/changes)
-					if err != nil {
-						return err
-					}
-					spent[i].Add(cost)
-				}
-			}
-			for i := range spent {
-				micros[i] = append(micros[i], float64(spent[i].PerRequest().Nanoseconds())/1000)
-			}
-		}
-		var ratios []float64
-		for i := range micros[0] {
-			ratios = append(ratios, micros[0][i]/micros[1][i])
-		}
-		fmt.Fprintf(out, "Processor time of a cached read, median of rounds (range): %s µs to files, %s µs to /dev/null, files / /dev/null %s.\n",
-			spread(micros[0], "%.1f"), spread(micros[1], "%.1f"), spread(ratios, "%.3f"))
-		return profiled(out, gateways[0], request, *length, filepath.Join(dir, "cpu.pprof"))
+		return m.profile(*length, out)
 	})
+}
+
+// buildBoth builds the gateway of the working tree, and the same with a log that takes no reads: nothing less tells what
+// taking them costs.
+func buildBoth(dir string) (binaries [2]string, err error) {
+	const source, begin = "internal/audit/audit.go", "func (l *Log) Outcome(ctx context.Context, r *Record) error {\n"
+	text, err := os.ReadFile(source)
+	if err != nil {
+		return binaries, fmt.Errorf("run this at the top of the repository: %w", err)
+	}
+	if !bytes.Contains(text, []byte(begin)) {
+		return binaries, fmt.Errorf("%s has no %q: tell bench/audit how Outcome begins now", source, begin)
+	}
+	text = bytes.Replace(text, []byte(begin), []byte(begin+"\tif !r.intended {\n\t\treturn nil\n\t}\n"), 1)
+	changed, overlay := filepath.Join(dir, "audit.go"), filepath.Join(dir, "overlay.json")
+	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{source: changed}})
+	if err != nil {
+		return binaries, err
+	}
+	if err := errors.Join(os.WriteFile(changed, text, 0o600), os.WriteFile(overlay, replace, 0o600)); err != nil {
+		return binaries, err
+	}
+	for i, flags := range [][]string{{"-trimpath"}, {"-trimpath", "-overlay", overlay}} {
+		binaries[i] = filepath.Join(dir, fmt.Sprintf("gateway-%d", i))
+		build := exec.Command("go", slices.Concat([]string{"build", "-o", binaries[i]}, flags, []string{"./cmd/gateway"})...)
+		if text, err := build.CombinedOutput(); err != nil {
+			return binaries, fmt.Errorf("building a gateway: %w: %s", err, text)
+		}
+	}
+	return binaries, nil
+}
+
+// readMeasurement is what both measurements need.
+type readMeasurement struct {
+	binaries   [2]string // with the log, and without
+	dir        string
+	neighbours *rig.Neighbours
+	request    []byte
+}
+
+// start starts a gateway that logs to files, in a folder of its own.
+func (m *readMeasurement) start(binary string) (*rig.Gateway, error) {
+	dir, err := os.MkdirTemp(m.dir, "")
+	if err != nil {
+		return nil, err
+	}
+	g, err := m.neighbours.Gateway(binary, dir, rig.Options{})
+	if err != nil && g != nil && g.Process != nil {
+		g.Stop()
+	}
+	return g, err
+}
+
+// compare prints what a read costs with the log and without, and how many a second there are.
+func (m *readMeasurement) compare(rounds int, turn time.Duration, out io.Writer) error {
+	var micros [2][]float64
+	var dearer, fewer []float64
+	for range rounds {
+		spent, err := m.round(turn)
+		if err != nil {
+			return err
+		}
+		for i := range spent {
+			micros[i] = append(micros[i], float64(spent[i].PerRequest().Nanoseconds())/1000)
+		}
+		dearer = append(dearer, float64(spent[0].PerRequest())/float64(spent[1].PerRequest()))
+		fewer = append(fewer, 100*(1-spent[0].Rate()/spent[1].Rate()))
+	}
+	fmt.Fprintf(out, "Processor time of a cached read, median of rounds (range): %s µs with the log in files, %s µs without a log, %s times.\n",
+		spread(micros[0], "%.1f"), spread(micros[1], "%.1f"), spread(dearer, "%.3f"))
+	fmt.Fprintf(out, "The log takes %s %% of the throughput.\n", spread(fewer, "%.1f"))
+	return nil
+}
+
+// round measures both by turns.
+func (m *readMeasurement) round(turn time.Duration) (spent [2]rig.Cost, err error) {
+	var gateways [2]*rig.Gateway
+	for i := range gateways {
+		if gateways[i], err = m.start(m.binaries[i]); err != nil {
+			return spent, err
+		}
+		defer gateways[i].Stop()
+	}
+	for range changes {
+		if err := rig.TouchMemory(); err != nil {
+			return spent, err
+		}
+		for i, g := range gateways {
+			cost, err := rig.Polled(g.Process, g.Address, m.request, nil, turn/changes)
+			if err != nil {
+				return spent, err
+			}
+			spent[i].Add(cost)
+		}
+	}
+	return spent, nil
 }
 
 // spread prints a median and its range.
@@ -96,8 +159,14 @@ func spread(values []float64, format string) string {
 // accounted is how pprof tells the share of the samples that it was asked for.
 var accounted = regexp.MustCompile(`accounting for .*, *([0-9.]+)% of`)
 
-// profiled prints the log's share of all processor time under load. What its garbage costs is not in it.
-func profiled(out io.Writer, g *rig.Gateway, request []byte, length time.Duration, path string) error {
+// profile prints the log's share of all processor time under load. What its garbage costs is not in it.
+func (m *readMeasurement) profile(length time.Duration, out io.Writer) error {
+	g, err := m.start(m.binaries[0])
+	if err != nil {
+		return err
+	}
+	defer g.Stop()
+	path := filepath.Join(m.dir, "cpu.pprof")
 	if err := rig.TouchMemory(); err != nil {
 		return err
 	}
@@ -105,7 +174,7 @@ func profiled(out io.Writer, g *rig.Gateway, request []byte, length time.Duratio
 	go func() {
 		fetched <- rig.Fetch(fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%.0f", g.Admin, length.Seconds()), path)
 	}()
-	if _, err := rig.Polled(g.Process, g.Address, request, nil, length+time.Second); err != nil {
+	if _, err := rig.Polled(g.Process, g.Address, m.request, nil, length+time.Second); err != nil {
 		return err
 	}
 	if err := <-fetched; err != nil {

@@ -33,6 +33,9 @@ func (c *Cost) Add(other Cost) {
 // PerRequest is the server's processor time for one request.
 func (c Cost) PerRequest() time.Duration { return c.CPU / time.Duration(max(c.Requests, 1)) }
 
+// Rate is how many requests a second were answered.
+func (c Cost) Rate() float64 { return float64(c.Requests) / c.Elapsed.Seconds() }
+
 // Closed sends one request after the other on each connection for a time, each as soon as the last one's answer is there,
 // and measures what that costs the server. requests are sent in turn. An answer other than 200 is an error.
 func Closed(server *Process, address string, requests [][]byte, length time.Duration) (Cost, error) {
