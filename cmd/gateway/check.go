@@ -20,7 +20,7 @@ at once with its file, line and key; the exit status is 1 where there is one.`,
 	}
 	path := configFlag(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		loaded, err := config.Load(*path, getenv)
+		loaded, err := config.Check(*path, getenv)
 		if err != nil {
 			return fmt.Errorf("the configuration has faults:\n%w", err)
 		}

@@ -33,6 +33,7 @@ func newReload(loaded *config.Loaded, set func(*policy.Policy), registry prometh
 	r.success.Set(1)
 	r.state.Store(&attempt{inForce: time.Now()})
 	registry.MustRegister(r.success)
+	r.warn(loaded.Policy)
 	return r
 }
 
@@ -49,6 +50,15 @@ func (r *reload) policy() {
 	now := time.Now()
 	r.state.Store(&attempt{inForce: now, tried: now})
 	r.log.Info("policy replaced", "version", rules.Version())
+	r.warn(rules)
+}
+
+// warn tells of quota that is kept for a team which the policy does not have. It takes effect all the same: whoever takes a
+// team out of the policy does not want to wait for its share.
+func (r *reload) warn(rules *policy.Policy) {
+	for _, i := range r.config.Limits.ReservedForNobody(rules.TeamNames()) {
+		r.log.Warn("limits.reserve keeps a share of the quota that nobody can spend: the policy has no such team", "team", r.config.Limits.Reserve[i].Team)
+	}
 }
 
 func (r *reload) healthy() error {

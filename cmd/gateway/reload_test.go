@@ -24,7 +24,8 @@ func TestAFaultyPolicyKeepsTheOneBefore(t *testing.T) {
 	policyOf := func(team string) string {
 		return "teams:\n  - {name: " + team + ", members: [{group: g}], allow: [{projects: [abcdefghijklmnopqrst], scopes: [\"database:read\"]}]}\n"
 	}
-	write("gateway.yaml", "server: {public_url: https://g.example}\ncredentials: [{name: shared, token: {env: PAT}}]\n")
+	write("gateway.yaml", "server: {public_url: https://g.example}\ncredentials: [{name: shared, token: {env: PAT}}]\n"+
+		"limits: {reserve: [{team: first, percent: 10}]}\n")
 	write("policy.yaml", policyOf("first"))
 	loaded, err := config.Load(filepath.Join(dir, "gateway.yaml"), func(string) string { return "token" })
 	if err != nil {
@@ -62,5 +63,9 @@ func TestAFaultyPolicyKeepsTheOneBefore(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "databse:read") {
 		t.Errorf("the log does not name the fault:\n%s", log)
+	}
+	// The second and the third policy have no team "first"; the others kept the one in force.
+	if warned := strings.Count(log.String(), "the policy has no such team"); warned != 2 {
+		t.Errorf("%d warnings of a share that nobody can spend, want 2:\n%s", warned, log)
 	}
 }

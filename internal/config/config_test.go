@@ -15,8 +15,18 @@ import (
 
 const goodPolicy = "teams:\n  - {name: a, members: [{group: g}], allow: [{projects: [abcdefghijklmnopqrst], scopes: [\"database:read\"]}]}\n"
 
-// load writes files into a folder and loads its gateway.yaml.
+// load writes files into a folder and loads its gateway.yaml; check checks it.
 func load(t *testing.T, files map[string]string) (*config.Loaded, error) {
+	t.Helper()
+	return config.Load(written(t, files), secrets)
+}
+
+func check(t *testing.T, files map[string]string) (*config.Loaded, error) {
+	t.Helper()
+	return config.Check(written(t, files), secrets)
+}
+
+func written(t *testing.T, files map[string]string) (path string) {
 	t.Helper()
 	dir := t.TempDir()
 	for name, content := range files {
@@ -24,9 +34,11 @@ func load(t *testing.T, files map[string]string) (*config.Loaded, error) {
 			t.Fatal(err)
 		}
 	}
-	return config.Load(filepath.Join(dir, "gateway.yaml"), func(name string) string {
-		return map[string]string{"PAT": "token", "SUPABASE_PAT": "token", "OIDC_CLIENT_SECRET": "secret"}[name]
-	})
+	return filepath.Join(dir, "gateway.yaml")
+}
+
+func secrets(name string) string {
+	return map[string]string{"PAT": "token", "SUPABASE_PAT": "token", "OIDC_CLIENT_SECRET": "secret"}[name]
 }
 
 func TestAMinimalFileHasEveryDefault(t *testing.T) {

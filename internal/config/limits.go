@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -59,8 +60,12 @@ func (v *validation) limits(l *Limits) {
 	if l.Headroom < 0 || l.Headroom > 60 {
 		v.fault(fmt.Sprintf("%d is not between 0 and 60 requests of a window", l.Headroom), "limits", "headroom")
 	}
-	total := 0
+	total, teams := 0, map[string]bool{}
 	for i, reserve := range l.Reserve {
+		if teams[reserve.Team] {
+			v.fault(cmp.Or(reserve.Team, "the outside")+" has a share above: make one of the two", "limits", "reserve", i)
+		}
+		teams[reserve.Team] = true
 		if total += reserve.Percent; reserve.Percent < 1 || total > 90 {
 			v.fault("wants a percentage from 1, and not more than 90 for all together", "limits", "reserve", i, "percent")
 		}
@@ -74,6 +79,24 @@ func (v *validation) limits(l *Limits) {
 				v.fault("wants at least one request, and a window of 1ms or longer", "limits", "classes", class, i)
 			}
 		}
+	}
+}
+
+// ReservedForNobody returns which of Reserve are for a team that is none of those given, by their numbers in it: what they keep
+// nobody can spend. A gateway serves all the same, since a team may leave the policy while it runs.
+func (l *Limits) ReservedForNobody(teams []string) []int {
+	var unknown []int
+	for i, reserve := range l.Reserve {
+		if reserve.Team != "" && !slices.Contains(teams, reserve.Team) {
+			unknown = append(unknown, i)
+		}
+	}
+	return unknown
+}
+
+func (v *validation) reserves(forNobody []int) {
+	for _, i := range forNobody {
+		v.fault("the policy has no such team: nobody could spend its share", "limits", "reserve", i, "team")
 	}
 }
 

@@ -22,6 +22,15 @@ type Loaded struct {
 // Load reads the configuration at path and everything it names. The error joins all faults of all files, each with file,
 // line, key and remedy. Secrets are looked for, so that a missing one is found now, but not kept.
 func Load(path string, getenv func(string) string) (*Loaded, error) {
+	return load(path, getenv, false)
+}
+
+// Check is Load for a person: what a gateway would serve with a warning is a fault here.
+func Check(path string, getenv func(string) string) (*Loaded, error) {
+	return load(path, getenv, true)
+}
+
+func load(path string, getenv func(string) string, strict bool) (*Loaded, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("finding the configuration: %w", err)
@@ -48,6 +57,9 @@ func Load(path string, getenv func(string) string) (*Loaded, error) {
 		v.rights(loaded.File.Credentials, loaded.Catalog)
 		v.classes(loaded.File.Limits.Classes, loaded.Catalog)
 		loaded.Policy, policyErr = LoadPolicy(loaded.File.Policy.File, loaded.Catalog, loaded.File.IssuerNames())
+		if strict && policyErr == nil {
+			v.reserves(loaded.Limits.ReservedForNobody(loaded.Policy.TeamNames()))
+		}
 	}
 	if err := errors.Join(v.faults.Err(), policyErr); err != nil {
 		return nil, err
