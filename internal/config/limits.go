@@ -94,9 +94,9 @@ func (l *Limits) ReservedForNobody(teams []string) []int {
 	return unknown
 }
 
-func (v *validation) reserves(forNobody []int) {
-	for _, i := range forNobody {
-		v.fault("the policy has no such team: nobody could spend its share", "limits", "reserve", i, "team")
+func (v *validation) reserves(l *Limits, teams []string) {
+	for _, i := range l.ReservedForNobody(teams) {
+		v.fault(fmt.Sprintf("%q is no team of the policy: nobody could spend its share", l.Reserve[i].Team), "limits", "reserve", i, "team")
 	}
 }
 

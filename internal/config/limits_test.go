@@ -58,7 +58,7 @@ func TestReservedForNobody(t *testing.T) {
 	if _, err := load(t, files); err != nil {
 		t.Errorf("a start fails: %v", err)
 	}
-	const want = "gateway.yaml:3: limits.reserve[2].team: the policy has no such team"
+	const want = `gateway.yaml:3: limits.reserve[2].team: "paymens" is no team of the policy`
 	if _, err := check(t, files); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "reserve[0]") || strings.Contains(err.Error(), "reserve[1]") {
 		t.Errorf("a check says %v, want %s alone", err, want)
 	}

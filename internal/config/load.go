@@ -58,7 +58,7 @@ func load(path string, getenv func(string) string, strict bool) (*Loaded, error)
 		v.classes(loaded.File.Limits.Classes, loaded.Catalog)
 		loaded.Policy, policyErr = LoadPolicy(loaded.File.Policy.File, loaded.Catalog, loaded.File.IssuerNames())
 		if strict && policyErr == nil {
-			v.reserves(loaded.Limits.ReservedForNobody(loaded.Policy.TeamNames()))
+			v.reserves(&loaded.Limits, loaded.Policy.TeamNames())
 		}
 	}
 	if err := errors.Join(v.faults.Err(), policyErr); err != nil {
