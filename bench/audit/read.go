@@ -54,7 +54,7 @@ func cachedRead(args []string, out io.Writer) error {
 	})
 }
 
-// buildBoth builds the gateway of the working tree, and the same with a log that takes no reads: nothing less tells what
+// buildBoth builds the gateway of the working tree as it is released, and the same with a log that takes no reads: nothing less tells what
 // taking them costs.
 func buildBoth(dir string) (binaries [2]string, err error) {
 	const source, begin = "internal/audit/audit.go", "func (l *Log) Outcome(ctx context.Context, r *Record) error {\n"
@@ -74,9 +74,10 @@ func buildBoth(dir string) (binaries [2]string, err error) {
 	if err := errors.Join(os.WriteFile(changed, text, 0o600), os.WriteFile(overlay, replace, 0o600)); err != nil {
 		return binaries, err
 	}
-	for i, flags := range [][]string{{"-trimpath"}, {"-trimpath", "-overlay", overlay}} {
+	for i, flags := range []string{"", "-overlay=" + overlay} {
 		binaries[i] = filepath.Join(dir, fmt.Sprintf("gateway-%d", i))
-		build := exec.Command("go", slices.Concat([]string{"build", "-o", binaries[i]}, flags, []string{"./cmd/gateway"})...)
+		build := exec.Command("make", "--silent", "build", "OUTPUT="+binaries[i])
+		build.Env = append(os.Environ(), "GOFLAGS="+flags)
 		if text, err := build.CombinedOutput(); err != nil {
 			return binaries, fmt.Errorf("building a gateway: %w: %s", err, text)
 		}
