@@ -58,6 +58,7 @@ type gateway struct {
 	reload      *reload
 	traces      *telemetry.Traces // nil where none are exported
 	level       *slog.LevelVar    // of the log
+	memory      memory
 }
 
 // build makes everything and binds the listeners; nothing is answered yet. All wiring is here. The log goes to stderr.
@@ -211,7 +212,7 @@ func (g *gateway) run(ctx context.Context) error {
 	})
 	watchers.Go(func() { g.keepCertificate(background) })
 	watchers.Go(func() { g.announce(background) })
-	watchers.Go(func() { followMemory(background, g.log) })
+	watchers.Go(func() { g.memory.follow(background, g.log) })
 	draining, drained := context.WithCancel(context.WithoutCancel(ctx))
 	watchers.Go(func() { g.watchdog(draining) })
 	g.log.Info("gateway listening", "version", buildVersion(), "address", g.server.Addr().String(), "admin", g.server.AdminAddr().String(),

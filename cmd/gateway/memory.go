@@ -21,30 +21,42 @@ const memoryShare = 0.9
 // since the limit counts it.
 const heapFloor = 64 << 20
 
-// followMemory has the Go runtime keep below the memory limit of the container (the control group), also when that is
-// changed under the running process, until ctx ends. GOMEMLIMIT in the environment wins. The processors need nothing of
-// the kind: the runtime sets GOMAXPROCS by itself.
-func followMemory(ctx context.Context, log *slog.Logger) {
-	var before int64
-	var floor []byte
-	defer func() { runtime.KeepAlive(floor) }()
+// memory is what the garbage collector goes by.
+type memory struct {
+	limit int64 // the container's, in bytes; math.MaxInt64: it has none; 0: it could not be read yet
+	err   error // why it cannot be read now
+	floor []byte
+}
+
+// adapt has the Go runtime keep below the memory limit of the container (the control group). GOMEMLIMIT in the environment
+// wins. The processors need nothing of the kind: the runtime sets GOMAXPROCS by itself.
+func (m *memory) adapt() {
+	limit, err := memlimit.Set(memlimit.WithRatio(memoryShare))
+	if m.err = err; err == nil {
+		m.limit = limit
+	}
+	if n := min(heapFloor, debug.SetMemoryLimit(-1)/16); n != int64(len(m.floor)) {
+		m.floor = make([]byte, n)
+	}
+}
+
+// follow adapts when the limit is changed under the running process, and logs what it is, until ctx ends.
+func (m *memory) follow(ctx context.Context, log *slog.Logger) {
+	var told int64
 	failed := false
 	repeat(ctx, time.Minute, func() {
-		limit, err := memlimit.Set(memlimit.WithRatio(memoryShare))
-		if err != nil && !failed { // no reason not to serve: the heap then grows as the collector's own measure says
-			log.Warn("the container's memory limit cannot be read: set GOMEMLIMIT", "error", err)
+		m.adapt()
+		if m.err != nil && !failed { // no reason not to serve: the heap then grows as the collector's own measure says
+			log.Warn("the container's memory limit cannot be read: set GOMEMLIMIT", "error", m.err)
 		}
-		if err == nil && limit != before {
-			before = limit
-			if limit == math.MaxInt64 {
-				log.Info("no memory limit")
-			} else {
-				log.Info("memory limit", "bytes", limit)
-			}
+		if failed = m.err != nil; m.limit == told {
+			return
 		}
-		failed = err != nil
-		if n := min(heapFloor, debug.SetMemoryLimit(-1)/16); n != int64(len(floor)) {
-			floor = make([]byte, n)
+		if told = m.limit; told == math.MaxInt64 {
+			log.Info("no memory limit")
+		} else {
+			log.Info("memory limit", "bytes", told)
 		}
 	})
+	runtime.KeepAlive(m.floor)
 }

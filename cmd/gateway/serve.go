@@ -19,6 +19,8 @@ of the file, reads the policy again; a faulty policy changes nothing and is repo
 	}
 	path := configFlag(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {
+		var m memory
+		m.adapt() // first: reading a large policy makes so much garbage that collecting it takes a quarter of a start
 		loaded, err := config.Load(*path, getenv)
 		if err != nil {
 			return err
@@ -27,6 +29,7 @@ of the file, reads the policy again; a faulty policy changes nothing and is repo
 		if err != nil {
 			return err
 		}
+		g.memory = m
 		return g.run(command.Context())
 	}
 	return command
