@@ -2,7 +2,9 @@ package audit
 
 import (
 	"hash/maphash"
+	"log/slog"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -30,13 +32,26 @@ const (
 	RetryEvery = retryEvery
 )
 
-// Compress is the keeper's work on one complete file.
-func Compress(path string, waiting int, ends <-chan struct{}) error {
-	return compress(path, compressPause(waiting), ends)
+// Keeper compresses and removes the files of a folder.
+type Keeper struct{ *keeper }
+
+// NewKeeper starts one for a chain.
+func NewKeeper(dir, chain string, log *slog.Logger) Keeper {
+	return Keeper{newKeeper(dir, chain, log)}
 }
 
-// CompressAtOnce is the same without its pauses.
-func CompressAtOnce(path string) error { return compress(path, 0, nil) }
+// Tidy has the files with the given numbers removed and those before the current one compressed.
+func (k Keeper) Tidy(current uint64, remove ...uint64) error {
+	chains, err := listFiles(k.dir)
+	k.tidy(slices.DeleteFunc(chains[k.chain], func(f file) bool { return !slices.Contains(remove, f.number) }), current)
+	return err
+}
+
+// Close ends it.
+func (k Keeper) Close() { k.close() }
+
+// CompressAtOnce is the keeper's work on one complete file, without its pauses.
+func CompressAtOnce(path string) error { return compress(path, func() error { return nil }) }
 
 // AppendRecord encodes a line's body.
 func AppendRecord(dst []byte, r *Record) []byte { return appendRecord(dst, r) }
@@ -49,9 +64,6 @@ func AppendLine(dst, body []byte) []byte {
 	dst, _ = link{seq: 1}.appendLine(dst, body)
 	return dst
 }
-
-// ErrEnded is what compression ends with when the log is closed.
-var ErrEnded = errEnded
 
 // WithAhead makes the write-ahead file of so many bytes after so many batches.
 func WithAhead(c Config, size int64, after int) Config {

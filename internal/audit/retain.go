@@ -171,7 +171,28 @@ func (f file) remove() error {
 	return nil
 }
 
+// work compresses one file after the other, the oldest first, until none waits but those that cannot be compressed.
 func (k *keeper) work() {
+	failed := map[string]bool{}
+	for {
+		waiting := slices.DeleteFunc(k.update(), func(f file) bool { return failed[f.path] })
+		if len(waiting) == 0 {
+			return
+		}
+		path := waiting[0].path
+		switch err := compress(path, k.pauses(path, len(waiting))); {
+		case errors.Is(err, errEnded):
+			return
+		case errors.Is(err, errRetired):
+		case err != nil:
+			failed[path] = true
+			k.log.Warn("audit file is not compressed", "error", err)
+		}
+	}
+}
+
+// update removes what is retired and returns the files that wait to be compressed.
+func (k *keeper) update() (waiting []file) {
 	k.mu.Lock()
 	remove, current := k.remove, k.current
 	k.remove = nil
@@ -185,15 +206,29 @@ func (k *keeper) work() {
 	chains, err := listFiles(k.dir)
 	if err != nil {
 		k.log.Warn("audit files are not compressed", "error", err)
-		return
+		return nil
 	}
-	waiting := slices.DeleteFunc(chains[k.chain], func(f file) bool { return f.gzip || f.number >= current })
-	for i, f := range waiting {
-		switch err := compress(f.path, compressPause(len(waiting)-i), k.ends); {
-		case errors.Is(err, errEnded):
-			return
-		case err != nil:
-			k.log.Warn("audit file is not compressed", "error", err)
+	return slices.DeleteFunc(chains[k.chain], func(f file) bool { return f.gzip || f.number >= current })
+}
+
+// pauses are those within the compression of one file, of so many that wait. The wait for a whole file may be long, so what
+// comes up meanwhile is looked after in them: files to be removed, this one perhaps, and others that wait.
+func (k *keeper) pauses(path string, waiting int) func() error {
+	return func() error {
+		over := time.After(compressPause(waiting))
+		for {
+			select {
+			case <-over:
+				return nil
+			case <-k.ends:
+				return errEnded
+			case <-k.wake:
+				left := k.update()
+				waiting = len(left)
+				if !slices.ContainsFunc(left, func(f file) bool { return f.path == path }) {
+					return errRetired
+				}
+			}
 		}
 	}
 }
@@ -206,32 +241,32 @@ const compressBytes = 128 << 10
 // more come for long, complete files wait for a quieter hour.
 func compressPause(waiting int) time.Duration {
 	const most = 8
-	return 50 * time.Millisecond * most / time.Duration(min(waiting, most))
+	return 50 * time.Millisecond * most / time.Duration(min(max(waiting, 1), most))
 }
 
-var errEnded = errors.New("the audit log was closed")
+var (
+	errEnded   = errors.New("the audit log was closed")
+	errRetired = errors.New("the audit file was retired")
+)
 
-// unhurried reads with pauses, until ends is closed.
+// unhurried reads with pauses, until one of them returns an error.
 type unhurried struct {
 	in    io.Reader
-	pause time.Duration
-	ends  <-chan struct{}
+	pause func() error
 }
 
 func (u unhurried) Read(p []byte) (int, error) {
 	n, err := u.in.Read(p[:min(len(p), compressBytes)])
 	if n == compressBytes { // the last part needs none
-		select {
-		case <-time.After(u.pause):
-		case <-u.ends:
-			return 0, errEnded
+		if err := u.pause(); err != nil {
+			return 0, err
 		}
 	}
 	return n, err
 }
 
-// compress replaces path by path.gz, unless ends is closed before. At every moment one of the two is whole.
-func compress(path string, pause time.Duration, ends <-chan struct{}) error {
+// compress replaces path by path.gz, unless a pause returns an error. At every moment one of the two is whole.
+func compress(path string, pause func() error) error {
 	in, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("compressing audit file: %w", err)
@@ -247,7 +282,7 @@ func compress(path string, pause time.Duration, ends <-chan struct{}) error {
 	gathered := bufio.NewWriterSize(out, 64<<10)
 	zip, err := gzip.NewWriterLevel(gathered, gzip.BestSpeed)
 	if err == nil {
-		_, err = io.CopyBuffer(zip, unhurried{in, pause, ends}, make([]byte, compressBytes))
+		_, err = io.CopyBuffer(zip, unhurried{in, pause}, make([]byte, compressBytes))
 		err = errors.Join(err, zip.Close(), gathered.Flush(), out.Sync())
 	}
 	err = errors.Join(err, out.Close())
