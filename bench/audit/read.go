@@ -51,7 +51,7 @@ func cachedRead(args []string, out io.Writer) error {
 		for i, binary := range binaries {
 			g, err := neighbours.Gateway(binary, filepath.Join(dir, strconv.Itoa(i)), rig.Options{})
 			if g != nil && g.Process != nil {
-				defer g.Stop()
+				defer func() { g.Stop() }() // whichever process is the last: rounds start new ones
 			}
 			if err != nil {
 				return err
@@ -68,8 +68,8 @@ func cachedRead(args []string, out io.Writer) error {
 	})
 }
 
-// buildBoth builds the gateway of the working tree as it is released, and the same with a log that takes no reads: nothing less tells what
-// taking them costs.
+// buildBoth builds the gateway of the working tree as it is released, and the same with a log that takes no reads: nothing
+// less tells what taking them costs.
 func buildBoth(dir string) (binaries [2]string, err error) {
 	const source, begin = "internal/audit/audit.go", "func (l *Log) Outcome(ctx context.Context, r *Record) error {\n"
 	text, err := os.ReadFile(source)
