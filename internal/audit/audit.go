@@ -50,7 +50,7 @@ type Config struct {
 	// Log hears of torn lines, failing and recovering sinks. Default: silence.
 	Log *slog.Logger
 
-	sync       func(*os.File) error // syncData, but in tests that hang it
+	sync       func(*os.File) error // of tests that hang it, or fail it
 	aheadBytes int64                // size of the write-ahead file
 	aheadAfter int                  // how many urgent batches come before it is made
 }
@@ -83,9 +83,6 @@ func (c Config) withDefaults() Config {
 	def(&c.Checkpoint, 10*time.Second)
 	def(&c.aheadBytes, aheadBytes)
 	def(&c.aheadAfter, aheadAfter)
-	if c.sync == nil {
-		c.sync = syncData
-	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

@@ -19,10 +19,12 @@ type fileSink struct {
 	every  time.Duration // between checkpoints
 	key    ed25519.PrivateKey
 	log    *slog.Logger
-	sync   func(*os.File) error
 	lock   *os.File // held as long as the sink is open
 	keeper *keeper
 	ahead  *ahead
+
+	sync    func(*os.File) error // of segments
+	release func()               // gives back what sync holds
 
 	last   link                // the last line on stable storage
 	signed uint64              // seq of the last checkpoint
@@ -226,6 +228,7 @@ func (s *fileSink) close() error {
 		}
 		s.file.f.Close()
 	}
+	s.release()
 	s.lock.Close() // gives the lock back
 	if fault != nil {
 		return fmt.Errorf("signing the end of the audit log: %w", fault)

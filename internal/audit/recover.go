@@ -26,13 +26,18 @@ func openFileSink(c Config, config FileConfig, key ed25519.PrivateKey) (*fileSin
 		return nil, err
 	}
 	s := &fileSink{
-		chain: c.Name, config: config, every: c.Checkpoint, key: key, log: c.Log.With("chain", c.Name), sync: c.sync, lock: lock,
+		chain: c.Name, config: config, every: c.Checkpoint, key: key, log: c.Log.With("chain", c.Name), sync: c.sync, release: func() {}, lock: lock,
 		keeper: newKeeper(config.Dir, c.Name, c.Log),
 		ahead:  &ahead{path: aheadPath(config.Dir, c.Name), size: c.aheadBytes, after: c.aheadAfter, sync: c.sync, log: c.Log.With("chain", c.Name)},
 		open:   map[string]struct{}{},
 	}
+	if c.sync == nil {
+		s.sync, s.release = newSync()
+		s.ahead.sync = syncData // short, and somebody waits: not for two more to be woken
+	}
 	if err := s.resume(); err != nil {
 		s.keeper.close()
+		s.release()
 		lock.Close()
 		return nil, err
 	}
