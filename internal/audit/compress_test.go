@@ -102,6 +102,27 @@ func TestCompressionHurriesOnceMoreFilesWait(t *testing.T) {
 	})
 }
 
+// What is recorded faster than it could be compressed waits for a quieter time, which begins once the newest complete file is
+// older than its compression takes at best.
+func TestCompressionDoesNotHurryWhileItIsOutrun(t *testing.T) {
+	keep(t, 9, func(k *keeping) {
+		justNow := fmt.Sprintf("audit-%06d-%s.jsonl", 8, time.Now().UTC().Format("20060102T150405Z"))
+		if err := os.Rename(filepath.Join(k.dir, plain(8)), filepath.Join(k.dir, justNow)); err != nil {
+			k.Fatal(err)
+		}
+		k.tidy(9)
+		done := func() bool { _, err := os.Stat(filepath.Join(k.dir, plain(1)+".gz")); return err == nil }
+		const unhurried = parts * shortest / longest // pauses that have begun by then
+		const took = unhurried*longest + (parts-unhurried)*shortest
+		if wait(took - time.Millisecond); done() {
+			t.Errorf("the first of eight files, outrun by the eighth, took less than %v", took)
+		}
+		if wait(2 * time.Millisecond); !done() {
+			t.Errorf("the first of eight files took more than %v, though it was outrun no longer", took)
+		}
+	})
+}
+
 // The cap on all files must not wait for a compression, which takes minutes.
 func TestARetiredFileGoesWhileAnotherIsCompressed(t *testing.T) {
 	keep(t, 3, func(k *keeping) {

@@ -180,7 +180,7 @@ func (k *keeper) work() {
 			return
 		}
 		path := waiting[0].path
-		switch err := compress(path, k.pauses(path, len(waiting))); {
+		switch err := compress(path, k.pauses(path, waiting)); {
 		case errors.Is(err, errEnded):
 			return
 		case errors.Is(err, errRetired):
@@ -211,11 +211,11 @@ func (k *keeper) update() (waiting []file) {
 	return slices.DeleteFunc(chains[k.chain], func(f file) bool { return f.gzip || f.number >= current })
 }
 
-// pauses are those within the compression of one file, of so many that wait. The wait for a whole file may be long, so what
+// pauses are those within the compression of one file, of those that wait. The wait for a whole file may be long, so what
 // comes up meanwhile is looked after in them: files to be removed, this one perhaps, and others that wait.
-func (k *keeper) pauses(path string, waiting int) func() error {
+func (k *keeper) pauses(path string, waiting []file) func() error {
 	return func() error {
-		over := time.After(compressPause(waiting))
+		over := time.After(compressPause(waiting, time.Now()))
 		for {
 			select {
 			case <-over:
@@ -223,9 +223,8 @@ func (k *keeper) pauses(path string, waiting int) func() error {
 			case <-k.ends:
 				return errEnded
 			case <-k.wake:
-				left := k.update()
-				waiting = len(left)
-				if !slices.ContainsFunc(left, func(f file) bool { return f.path == path }) {
+				waiting = k.update()
+				if !slices.ContainsFunc(waiting, func(f file) bool { return f.path == path }) {
 					return errRetired
 				}
 			}
@@ -236,12 +235,27 @@ func (k *keeper) pauses(path string, waiting int) func() error {
 // compressBytes is how much is compressed at a time, a millisecond's work or less.
 const compressBytes = 128 << 10
 
-// compressPause is between two such times, by how many files wait. A lone one takes 0.3 % of a core from requests and is done
-// in four minutes, of 64 MiB. Eight or more take a fiftieth of a core, which keeps up with four thousand records a second; where
-// more come for long, complete files wait for a quieter hour.
-func compressPause(waiting int) time.Duration {
+// leastPause is between two such times where eight files wait or more: a fiftieth of a core, which keeps up with four thousand
+// records a second. A lone file, with eight times as much, takes 0.3 % of a core from requests and is done in four minutes, of
+// 64 MiB.
+const leastPause = 50 * time.Millisecond
+
+// compressPause is between two such times, by how many files wait. While more is recorded than it could keep up with, hurry would
+// take from requests and gain nothing: all but one then wait for a quieter hour.
+func compressPause(waiting []file, now time.Time) time.Duration {
 	const most = 8
-	return 50 * time.Millisecond * most / time.Duration(min(max(waiting, 1), most))
+	n := min(max(len(waiting), 1), most)
+	if n > 1 && waiting[len(waiting)-1].outruns(now) {
+		n = 1
+	}
+	return leastPause * most / time.Duration(n)
+}
+
+// outruns reports whether f, the newest complete file, and what came after it were recorded faster than f alone could be
+// compressed.
+func (f file) outruns(now time.Time) bool {
+	took := now.Sub(f.began)
+	return took >= 0 && took < time.Duration(f.size/compressBytes)*leastPause // below zero: somebody has set the clock back
 }
 
 var (
