@@ -52,8 +52,8 @@ func TestEveryAnswerHasItsOwnIDAndSecurityHeaders(t *testing.T) {
 		}
 		response.Body.Close()
 		id := response.Header.Get(server.RequestID)
-		if len(id) != 32 || seen[id] {
-			t.Errorf("request id %q: want 16 random bytes, never a client's choice", id)
+		if len(id) != 24 || seen[id] {
+			t.Errorf("request id %q: want 12 random bytes, never a client's choice", id)
 		}
 		seen[id] = true
 		for name, want := range map[string]string{
