@@ -141,7 +141,7 @@ type Log struct {
 
 // scratch is what encoding a line needs.
 type scratch struct {
-	line   []byte
+	own    []byte
 	recent recent
 }
 
@@ -158,7 +158,7 @@ func Open(c Config) (*Log, error) {
 		return nil, err
 	}
 	seed := maphash.MakeSeed()
-	l := &Log{scratch: sync.Pool{New: func() any { return &scratch{line: make([]byte, 0, 1024), recent: recent{seed: seed}} }}}
+	l := &Log{scratch: sync.Pool{New: func() any { return &scratch{own: make([]byte, 0, 1024), recent: recent{seed: seed}} }}}
 	for i, s := range c.Sinks {
 		out, name, err := openSink(c, i, key)
 		if err != nil {
@@ -185,7 +185,7 @@ func (l *Log) Intent(ctx context.Context, r *Record) error {
 	l.stamp(r, Intent)
 	r.intended = true
 	tickets := make([]*ticket, 0, 2) // nearly always one required sink
-	if err := l.each(r, func(q *queue, line []byte) error {
+	if err := l.each(r, func(q *queue, line body) error {
 		t, err := q.add(ctx, line, entry{id: r.ID, opens: true, urgent: true, waits: q.required})
 		if t != nil {
 			tickets = append(tickets, t)
@@ -213,7 +213,7 @@ func (l *Log) Intent(ctx context.Context, r *Record) error {
 // and means that a required sink lost the line.
 func (l *Log) Outcome(ctx context.Context, r *Record) error {
 	l.stamp(r, Outcome)
-	return l.each(r, func(q *queue, line []byte) error {
+	return l.each(r, func(q *queue, line body) error {
 		_, err := q.add(ctx, line, entry{id: r.ID, closes: r.intended, urgent: r.intended})
 		return err
 	})
@@ -280,12 +280,13 @@ func (l *Log) stamp(r *Record, phase Phase) {
 
 // each encodes r once and hands the line to every sink. An error of a sink that is not required is counted there and
 // otherwise ignored: such a sink may fail without harm.
-func (l *Log) each(r *Record, add func(q *queue, line []byte) error) error {
+func (l *Log) each(r *Record, add func(q *queue, line body) error) error {
 	s := l.scratch.Get().(*scratch)
-	s.line = s.recent.appendRecord(s.line[:0], r)
+	line := s.recent.appendRecord(s.own[:0], r)
+	s.own = line.own
 	var fault error
 	for _, q := range l.queues {
-		if err := add(q, s.line); err != nil && q.required && fault == nil {
+		if err := add(q, line); err != nil && q.required && fault == nil {
 			fault = err
 		}
 	}

@@ -39,22 +39,37 @@ type ticket struct {
 
 // batch is what is written, and synced, at once.
 type batch struct {
-	lines   []byte  // encoded bodies, back to back
-	ends    []int   // where each ends
-	marks   []entry // intents and their outcomes, in order
+	own     []byte   // what each line has of its own, back to back
+	ends    []int    // where that ends
+	shared  [][]byte // the rest of each body
+	size    int      // bytes of all bodies
+	marks   []entry  // intents and their outcomes, in order
 	urgent  bool
 	since   time.Time // when its first line came
 	waiting int64     // how many lines are waited for
 	ticket  *ticket   // nil while nobody waits
 }
 
+func (b *batch) add(line body) {
+	b.own = append(b.own, line.own...)
+	b.ends = append(b.ends, len(b.own))
+	b.shared = append(b.shared, line.shared)
+	b.size += line.len()
+}
+
 // each calls fn with every body.
-func (b *batch) each(fn func(body []byte)) {
+func (b *batch) each(fn func(body)) {
 	start := 0
-	for _, end := range b.ends {
-		fn(b.lines[start:end])
+	for i, end := range b.ends {
+		fn(body{b.own[start:end], b.shared[i]})
 		start = end
 	}
+}
+
+// again returns an empty batch with the memory of b.
+func (b *batch) again() *batch {
+	clear(b.shared) // what is shared lives as long as somebody needs it
+	return &batch{own: b.own[:0], ends: b.ends[:0], shared: b.shared[:0], marks: b.marks[:0]}
 }
 
 // release tells those who wait how it ended. Later ones get a ticket of their own.

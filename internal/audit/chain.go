@@ -31,10 +31,15 @@ type link struct {
 	hash digest
 }
 
-// appendLine completes body to a line after l, appends it with its newline to dst, and returns dst and the new link.
-func (l link) appendLine(dst, body []byte) ([]byte, link) {
+// body is a line without its tail, in two pieces: what is its own, and what it shares with other lines, which nobody changes.
+type body struct{ own, shared []byte }
+
+func (b body) len() int { return len(b.own) + len(b.shared) }
+
+// appendLine completes b to a line after l, appends it with its newline to dst, and returns dst and the new link.
+func (l link) appendLine(dst []byte, b body) ([]byte, link) {
 	start := len(dst)
-	dst = append(dst, body...)
+	dst = append(append(dst, b.own...), b.shared...)
 	dst = l.appendTail(dst)
 	next := link{seq: l.seq + 1, hash: hashLine(dst[start:])}
 	return append(dst, '\n'), next
@@ -143,9 +148,9 @@ func (l link) appendCheckpoint(dst []byte, now time.Time, c checkpoint, key ed25
 	}
 	e.text(`"key":`, "key", keyID(key.Public().(ed25519.PublicKey)), 64)
 	sig := ed25519.Sign(key, signedBytes(e.b, l.appendTail(nil)))
-	body := append(e.b, sigKey...)
-	body = base64.StdEncoding.AppendEncode(body, sig)
-	return l.appendLine(dst, append(body, '"'))
+	own := append(e.b, sigKey...)
+	own = base64.StdEncoding.AppendEncode(own, sig)
+	return l.appendLine(dst, body{own: append(own, '"')})
 }
 
 func signedBytes(body, tail []byte) []byte {

@@ -16,7 +16,7 @@ func WithSync(c Config, sync func(*os.File) error) Config {
 
 // EncodeLine writes r as the line after the first line of a chain.
 func EncodeLine(r *Record) []byte {
-	line, _ := link{seq: 1}.appendLine(nil, appendRecord(nil, r))
+	line, _ := link{seq: 1}.appendLine(nil, body{own: appendRecord(nil, r)})
 	return line
 }
 
@@ -60,8 +60,8 @@ func AppendRecord(dst []byte, r *Record) []byte { return appendRecord(dst, r) }
 func StampAt(r *Record, p Phase, at time.Time) { r.Phase, r.Time = p, at }
 
 // AppendLine completes a body to a line.
-func AppendLine(dst, body []byte) []byte {
-	dst, _ = link{seq: 1}.appendLine(dst, body)
+func AppendLine(dst, own []byte) []byte {
+	dst, _ = link{seq: 1}.appendLine(dst, body{own: own})
 	return dst
 }
 
@@ -78,13 +78,19 @@ type Recent struct{ of recent }
 func NewRecent() *Recent { return &Recent{recent{seed: maphash.MakeSeed()}} }
 
 // AppendRecord encodes a line's body.
-func (c *Recent) AppendRecord(dst []byte, r *Record) []byte { return c.of.appendRecord(dst, r) }
+func (c *Recent) AppendRecord(dst []byte, r *Record) []byte {
+	line := c.of.appendRecord(dst, r)
+	return append(line.own, line.shared...)
+}
+
+// Shared returns what the line of r shares with others.
+func (c *Recent) Shared(r *Record) []byte { return c.of.appendRecord(nil, r).shared }
 
 // Kept returns the records of whose lines something is remembered, and the text that is.
 func (c *Recent) Kept() (records []Record, texts []string) {
 	for _, s := range c.of.slots {
-		if s.call != nil {
-			records, texts = append(records, s.record), append(texts, string(s.call)+string(s.answer))
+		if s.shared != nil {
+			records, texts = append(records, s.record), append(texts, string(s.shared))
 		}
 	}
 	return records, texts

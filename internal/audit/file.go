@@ -47,12 +47,12 @@ type period struct {
 // write frames the lines of b, adds a checkpoint when one is due, and stores all of it or nothing: none is ever lost.
 func (s *fileSink) write(b *batch) (lost int, err error) {
 	now := time.Now()
-	if err := s.ready(now, len(b.lines)+len(b.ends)*maxTail); err != nil {
+	if err := s.ready(now, b.size+len(b.ends)*maxTail); err != nil {
 		return 0, err
 	}
 	next := s.last
 	s.buf = s.buf[:0]
-	b.each(func(body []byte) { s.buf, next = next.appendLine(s.buf, body) })
+	b.each(func(line body) { s.buf, next = next.appendLine(s.buf, line) })
 	plan := retirement{since: s.since, expires: s.expires}
 	if s.expired(now) {
 		plan = s.plan(now)

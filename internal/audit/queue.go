@@ -118,7 +118,7 @@ func (q *queue) stats() Stats {
 
 // add takes a line on. With a failed sink it refuses intents at once and the rest when the buffer is full; with a sound
 // one that is required it waits for room, so that a slow disk slows callers instead of failing them.
-func (q *queue) add(ctx context.Context, line []byte, e entry) (*ticket, error) {
+func (q *queue) add(ctx context.Context, line body, e entry) (*ticket, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for {
@@ -130,7 +130,7 @@ func (q *queue) add(ctx context.Context, line []byte, e entry) (*ticket, error) 
 		case f != nil && e.opens && q.required:
 			q.count.dropped.Add(1)
 			return nil, fmt.Errorf("audit sink %s cannot record: %w", q.name, f.err)
-		case q.hasRoom(len(line)):
+		case q.hasRoom(line.len()):
 			return q.put(line, e), nil
 		case f != nil || !q.required:
 			q.count.dropped.Add(1)
@@ -163,18 +163,17 @@ func (q *queue) awaitRoom(ctx context.Context) error {
 	}
 }
 
-func (q *queue) put(line []byte, e entry) *ticket {
+func (q *queue) put(line body, e entry) *ticket {
 	b := q.next
 	if len(b.ends) == 0 {
 		b.since = time.Now()
 	}
-	b.lines = append(b.lines, line...)
-	b.ends = append(b.ends, len(b.lines))
+	b.add(line)
 	if e.opens || e.closes {
 		b.marks = append(b.marks, e)
 	}
 	b.urgent = b.urgent || e.urgent
-	q.bytes += int64(len(line))
+	q.bytes += int64(line.len())
 	q.count.records.Add(1)
 	if e.waits {
 		b.waiting++
@@ -183,7 +182,7 @@ func (q *queue) put(line []byte, e entry) *ticket {
 		}
 	}
 	ticket := b.ticket
-	if len(b.lines) >= batchBytes {
+	if b.size >= batchBytes {
 		q.full = append(q.full, b)
 		q.next = q.fresh()
 		q.signal()
@@ -201,7 +200,7 @@ func (q *queue) fresh() *batch {
 	}
 	old := q.spare[n-1]
 	q.spare = q.spare[:n-1]
-	return &batch{lines: old.lines[:0], ends: old.ends[:0], marks: old.marks[:0]}
+	return old.again()
 }
 
 func (q *queue) signal() {
@@ -332,7 +331,7 @@ const maxSpare = 2
 // forget gives the room of a batch back and keeps its memory for another one.
 func (q *queue) forget(b *batch) {
 	q.taken = nil
-	q.bytes -= int64(len(b.lines))
+	q.bytes -= int64(b.size)
 	q.count.records.Add(-int64(len(b.ends)))
 	if len(q.spare) < maxSpare {
 		q.spare = append(q.spare, b)
@@ -393,8 +392,8 @@ func (q *queue) recover() {
 }
 
 // noteBody is a line that the log says about itself.
-func noteBody(event, detail string) []byte {
-	return appendRecord(nil, &Record{Time: time.Now(), Phase: Note, ID: newID(), Event: event, Detail: detail})
+func noteBody(event, detail string) body {
+	return body{own: appendRecord(nil, &Record{Time: time.Now(), Phase: Note, ID: newID(), Event: event, Detail: detail})}
 }
 
 func (q *queue) close() error {

@@ -3,12 +3,13 @@ package audit
 import (
 	"bytes"
 	"hash/maphash"
+	"slices"
 	"strings"
 )
 
 // recent remembers parts of lines by what they were encoded from: who called what, and how that ended where nothing of it
-// is of one call alone. Calls repeat, those most of all that the cache answers, and to find and compare a part takes a
-// third of encoding it.
+// is of one call alone. Calls repeat, those most of all that the cache answers; to find and compare a part takes a
+// third of encoding it, and all lines that end in it share its memory until they are written.
 type recent struct {
 	clock clock
 	seed  maphash.Seed
@@ -18,8 +19,8 @@ type recent struct {
 // slot holds the parts of one line.
 type slot struct {
 	record Record // what they say, but for time and ids
-	call   []byte // nil: empty
-	answer []byte // empty until one came that repeats, as the record's is
+	shared []byte // nil: empty. Never changed, only replaced
+	call   int    // how much of it tells of the call; the rest of the answer, once one came that repeats, as the record's is
 	passed uint64 // hash of the last record that found another one here
 }
 
@@ -30,17 +31,15 @@ const (
 	maxKept     = 1 << 10
 )
 
-// appendRecord appends what the function of that name does.
-func (c *recent) appendRecord(dst []byte, r *Record) []byte {
+// appendRecord appends what the function of that name does, but for what the line shares with others.
+func (c *recent) appendRecord(dst []byte, r *Record) body {
 	e := encoder{b: dst, cut: r.Cut}
 	e.head(r, &c.clock)
 	path := recordedPath(r.Path)
 	hash := maphash.String(c.seed, path) ^ maphash.String(c.seed, r.Caller.Subject)>>1 ^ maphash.String(c.seed, r.Caller.Token)>>2
 	s := &c.slots[hash%recentSlots]
-	if s.call != nil && s.record.Path == path && s.record.sameCall(r) {
-		e.b = append(e.b, s.call...)
-		s.appendAnswer(&e, r)
-		return e.b
+	if s.shared != nil && s.record.Path == path && s.record.sameCall(r) {
+		return s.appendTo(e, r)
 	}
 	from := len(e.b)
 	e.call(r)
@@ -49,7 +48,7 @@ func (c *recent) appendRecord(dst []byte, r *Record) []byte {
 	}
 	s.passed = hash
 	e.answer(r)
-	return e.b
+	return body{own: e.b}
 }
 
 // keep remembers what a line says of the call, unless that is long or a token was taken out: then it is not kept here either.
@@ -58,7 +57,7 @@ func (s *slot) keep(r *Record, path string, call []byte) {
 	if len(call) > maxKept || bytes.Contains(call, []byte(redacted)) {
 		return
 	}
-	s.call, s.answer = append(s.call[:0], call...), s.answer[:0]
+	s.shared, s.call = slices.Clone(call), len(call)
 	s.record = Record{
 		Phase: r.Phase, Caller: r.Caller, Team: r.Team, Client: r.Client, Operation: r.Operation, Method: strings.Clone(r.Method),
 		Path: strings.Clone(path), Target: r.Target, Decision: r.Decision, Credential: r.Credential,
@@ -68,20 +67,20 @@ func (s *slot) keep(r *Record, path string, call []byte) {
 	s.record.Target.Organization = strings.Clone(r.Target.Organization)
 }
 
-// appendAnswer appends what the line of r, whose call is this one, says of the answer.
-func (s *slot) appendAnswer(e *encoder, r *Record) {
+// appendTo completes the line of r, whose call is this one.
+func (s *slot) appendTo(e encoder, r *Record) body {
 	if len(e.cut) > 0 || !r.repeats() {
+		e.b = append(e.b, s.shared[:s.call]...)
 		e.answer(r)
-		return
+		return body{own: e.b}
 	}
-	if s.record.sameAnswer(r) {
-		e.b = append(e.b, s.answer...)
-		return
+	if len(s.shared) == s.call || !s.record.sameAnswer(r) {
+		answered := encoder{b: slices.Clone(s.shared[:s.call])}
+		answered.answer(r)
+		s.shared = answered.b
+		s.record.Cache, s.record.Status, s.record.Outcome, s.record.Bytes = r.Cache, r.Status, r.Outcome, r.Bytes
 	}
-	from := len(e.b)
-	e.answer(r)
-	s.answer = append(s.answer[:0], e.b[from:]...)
-	s.record.Cache, s.record.Status, s.record.Outcome, s.record.Bytes = r.Cache, r.Status, r.Outcome, r.Bytes
+	return body{e.b, s.shared}
 }
 
 // sameCall reports whether the lines of two records say the same of the call, apart from its path.

@@ -154,6 +154,32 @@ func TestWhatIsRememberedOfLines(t *testing.T) {
 	}
 }
 
+// A line that waits to be written holds what it shares with others, whatever becomes of these.
+func TestWhatLinesShareStaysAsItIs(t *testing.T) {
+	recent, r := audit.NewRecent(), answered()
+	recent.AppendRecord(nil, &r)
+	recent.AppendRecord(nil, &r)
+	before := recent.Shared(&r)
+	if again := recent.Shared(&r); len(before) < 300 || &again[0] != &before[0] {
+		t.Errorf("two lines of the same call share %d bytes, and hold them twice", len(before))
+	}
+	text := string(before)
+	for _, change := range []func(*audit.Record){
+		func(r *audit.Record) { r.Status, r.Bytes = 304, 0 },
+		func(r *audit.Record) { r.Queue = time.Second },
+		func(r *audit.Record) { r.Path += "/functions" },
+	} {
+		other := answered()
+		change(&other)
+		for range 3 {
+			recent.AppendRecord(nil, &other)
+		}
+		if string(before) != text {
+			t.Fatalf("a line that was encoded before has become\n%s, and was\n%s", before, text)
+		}
+	}
+}
+
 // A request's strings are parts of its header, which may be a mebibyte.
 func TestWhatIsRememberedOfLinesIsNoPartOfARequest(t *testing.T) {
 	recent, r := audit.NewRecent(), answered()

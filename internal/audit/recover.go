@@ -56,8 +56,7 @@ func (s *fileSink) resume() error {
 	greeting := &batch{}
 	note := func(event, detail string) {
 		s.log.Warn("audit chain was repaired at start", "event", event, "detail", detail)
-		greeting.lines = append(greeting.lines, noteBody(event, detail)...)
-		greeting.ends = append(greeting.ends, len(greeting.lines))
+		greeting.add(noteBody(event, detail))
 	}
 	if err := s.replay(note); err != nil {
 		return err
@@ -145,8 +144,7 @@ func (s *fileSink) closeUnknown(found *end, greeting *batch, note func(event, de
 			}
 		}
 		r.Time, r.Phase, r.Outcome = time.Now(), Outcome, Unknown
-		greeting.lines = appendRecord(greeting.lines, &r)
-		greeting.ends = append(greeting.ends, len(greeting.lines))
+		greeting.add(body{own: appendRecord(nil, &r)})
 		greeting.marks = append(greeting.marks, entry{id: id, closes: true})
 	}
 	note("unclosed", fmt.Sprintf("%d intents had no outcome and were closed as unknown", len(found.open)))

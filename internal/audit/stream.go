@@ -71,7 +71,7 @@ func (s *shipSink) write(b *batch) (lost int, err error) {
 	now := time.Now()
 	next := s.last
 	s.buf = s.buf[:0]
-	b.each(func(body []byte) { s.buf, next = next.appendLine(s.buf, body) })
+	b.each(func(line body) { s.buf, next = next.appendLine(s.buf, line) })
 	sign := s.key != nil && next.seq > s.signed && now.Sub(s.sealed) >= s.every
 	if sign {
 		s.buf, next = next.appendCheckpoint(s.buf, now, checkpoint{Chain: s.chain}, s.key)
