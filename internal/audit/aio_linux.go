@@ -82,12 +82,10 @@ func (k *kernelSync) sync(f *os.File) error {
 	}
 	runtime.KeepAlive(f)
 	if errno == 0 {
-		errno = k.event.errno()
+		errno = unix.Errno(-k.event.result)
 	}
 	if errno != 0 {
 		return fmt.Errorf("fdatasync %s: %w", f.Name(), errno)
 	}
 	return nil
 }
-
-func (e ioEvent) errno() unix.Errno { return unix.Errno(-e.result) }

@@ -3,6 +3,7 @@ package audit_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,7 +69,54 @@ func TestSyncTellsWhatFails(t *testing.T) {
 	if err := sync(pipe); !errors.Is(err, unix.EINVAL) || !strings.Contains(err.Error(), pipe.Name()) {
 		t.Errorf("syncing a pipe: %v, want EINVAL and its name", err)
 	}
-	if err := audit.SyncResult(-int64(unix.EIO)); err != unix.EIO {
-		t.Errorf("the kernel says that the disk failed, and that becomes %v", err)
+}
+
+// A file system within a file that has no room to grow takes what is written, and cannot store it: only the sync can tell.
+func TestSyncTellsThatTheDiskFails(t *testing.T) {
+	f := onFailingDisk(t)
+	sync, release := audit.NewSync()
+	defer release()
+	for range 20 {
+		if _, err := f.Write(make([]byte, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		if err := sync(f); err != nil {
+			if !strings.Contains(err.Error(), f.Name()) {
+				t.Errorf("sync = %v, want the file's name", err)
+			}
+			return
+		}
 	}
+	t.Error("20 MiB were synced to a disk of 6")
+}
+
+// onFailingDisk creates a file on a disk of 64 MiB, of which there are 6.
+func onFailingDisk(t *testing.T) *os.File {
+	t.Helper()
+	small, disk := t.TempDir(), t.TempDir()
+	image := filepath.Join(small, "image")
+	for _, command := range [][]string{
+		{"mount", "-t", "tmpfs", "-o", "size=6m", "none", small},
+		{"truncate", "--size=64M", image},
+		{"mkfs.ext4", "-q", "-O", "^has_journal", image},
+		{"mount", "-o", "loop", image, disk},
+	} {
+		if out, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("a disk cannot be made of a file here: %q: %v: %s", command, err, out)
+		}
+		if command[0] == "mount" {
+			mounted := command[len(command)-1]
+			t.Cleanup(func() { // lazily: the kernel gives the image back a moment after its disk
+				if out, err := exec.Command("umount", "--lazy", mounted).CombinedOutput(); err != nil {
+					t.Errorf("unmounting %s: %v: %s", mounted, err, out)
+				}
+			})
+		}
+	}
+	f, err := os.Create(filepath.Join(disk, "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return f
 }

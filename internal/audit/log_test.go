@@ -247,6 +247,39 @@ func TestReadsAreRefusedOnceTheBufferFills(t *testing.T) {
 	})
 }
 
+// Lines of the same call share memory, and count in full all the same: the next ones may share nothing.
+func TestTheBufferIsBoundedInBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var broken atomic.Bool
+		c := audit.WithSync(files(t.TempDir()), func(*os.File) error {
+			if broken.Load() {
+				return errors.New("input/output error")
+			}
+			return nil
+		})
+		c.BufferBytes, c.BufferRecords = 2*audit.MaxLine, 1<<20
+		l := open(t, c)
+		r := read()
+		outcome(t, l, r)
+		audit.StampAt(&r, audit.Outcome, noon)
+		r.ID = strings.Repeat("0", 32) // as the log makes one
+		want := c.BufferBytes / len(audit.AppendRecord(nil, &r))
+		for range 2 {
+			time.Sleep(time.Minute) // what came before is written
+			broken.Store(true)
+			n := 0
+			for ; l.Outcome(t.Context(), new(read())) == nil; n++ {
+			}
+			if n != want {
+				t.Errorf("%d lines have room in %d bytes, want %d", n, c.BufferBytes, want)
+			}
+			broken.Store(false)
+		}
+		time.Sleep(time.Minute)
+		closeLog(t, l)
+	})
+}
+
 func TestASlowDiskSlowsCallersInsteadOfFailingThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := audit.WithSync(files(t.TempDir()), func(*os.File) error { time.Sleep(time.Second); return nil })
