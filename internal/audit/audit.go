@@ -182,8 +182,8 @@ func openSink(c Config, i int, key ed25519.PrivateKey) (sink, string, error) {
 // storage in every required sink; on any error the call must not be sent. It sets r.Time, r.Phase and an empty r.ID; the
 // same r is to be handed to Outcome. The error is a *problem.Error 503 audit_unavailable, or the context's own.
 func (l *Log) Intent(ctx context.Context, r *Record) error {
-	l.stamp(r, Intent)
 	r.intended = true
+	l.stamp(r, Intent)
 	tickets := make([]*ticket, 0, 2) // nearly always one required sink
 	if err := l.each(r, func(q *queue, line body) error {
 		t, err := q.add(ctx, line, entry{id: r.ID, opens: true, urgent: true, waits: q.required})
@@ -207,10 +207,10 @@ func (l *Log) Intent(ctx context.Context, r *Record) error {
 	return nil
 }
 
-// Outcome records how a call ended. The line of a read waits in memory for at most Config.Flush; the outcome of a
-// recorded intent is written at once. It blocks only while a required sink's buffer is full, until there is room, the
-// sink fails or ctx ends: pass a context that outlives the client. The error is a *problem.Error 503 audit_unavailable
-// and means that a required sink lost the line.
+// Outcome records how a call ended, a read at r.Time unless that is zero, all else now. The line of a read waits in memory
+// for at most Config.Flush; the outcome of a recorded intent is written at once. It blocks only while a required sink's
+// buffer is full, until there is room, the sink fails or ctx ends: pass a context that outlives the client. The error is a
+// *problem.Error 503 audit_unavailable and means that a required sink lost the line.
 func (l *Log) Outcome(ctx context.Context, r *Record) error {
 	l.stamp(r, Outcome)
 	return l.each(r, func(q *queue, line body) error {
@@ -272,7 +272,10 @@ func (l *Log) Close() error {
 }
 
 func (l *Log) stamp(r *Record, phase Phase) {
-	r.Time, r.Phase = time.Now(), phase
+	r.Phase = phase
+	if r.intended || r.Time.IsZero() { // reading the clock costs a read as much as copying its line
+		r.Time = time.Now()
+	}
 	if !plainID(r.ID) {
 		r.ID = newID()
 	}

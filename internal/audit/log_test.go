@@ -247,6 +247,35 @@ func TestReadsAreRefusedOnceTheBufferFills(t *testing.T) {
 	})
 }
 
+func TestAReadIsTimedByWhoKnowsWhenItEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		l := open(t, files(dir))
+		known, unknown, change := read(), read(), write()
+		known.Time = noon
+		outcome(t, l, known)
+		time.Sleep(time.Second)
+		outcome(t, l, unknown)
+		change.Time = noon
+		if err := l.Intent(t.Context(), &change); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		outcome(t, l, change)
+		closeLog(t, l)
+		for want, n := range map[string]int{
+			`"time":"` + noon.UTC().Format("2006-01-02T15:04:05.000000Z") + `","phase":"outcome"`: 1, // what was known
+			`"time":"2000-01-01T00:00:01.000000Z","phase":"outcome"`:                              1, // what was not
+			`"time":"2000-01-01T00:00:01.000000Z","phase":"intent"`:                               1,
+			`"time":"2000-01-01T00:00:02.000000Z","phase":"outcome"`:                              1, // of the intent
+		} {
+			if got := onDisk(t, dir, want); got != n {
+				t.Errorf("%d lines have %s, want %d", got, want, n)
+			}
+		}
+	})
+}
+
 // Lines of the same call share memory, and count in full all the same: the next ones may share nothing.
 func TestTheBufferIsBoundedInBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -29,7 +29,7 @@ const Unknown = "unknown"
 // out of the line. Text from outside is escaped, stripped of tokens and cut to a bound; the line then names the field in
 // "cut". docs/audit.md describes each field.
 type Record struct {
-	Time       time.Time // when the line was taken on; set by Log
+	Time       time.Time // when the line was taken on; set by Log, but where the outcome of a read has one
 	ID         string    // the same for an intent and its outcome; made by Log when empty
 	Phase      Phase     // set by Log
 	RequestID  string

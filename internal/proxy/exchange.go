@@ -108,6 +108,7 @@ func (p *Proxy) finish(x *exchange) {
 			x.answer.status = http.StatusInternalServerError // by the middleware that recovers from the panic
 		}
 	}
+	x.record.Time = x.began.Add(took)
 	x.record.Status, x.record.Bytes = x.answer.status, x.answer.bytes
 	x.record.Outcome = x.outcome()
 	x.record.BodySHA256 = x.body.sha256()
