@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,49 +132,53 @@ func (m *readMeasurement) compare(rounds int, turn time.Duration, out io.Writer)
 	var micros [2][]float64
 	var dearer, fewer []float64
 	for range rounds {
-		spent, err := m.round(turn)
+		turns, err := m.round(turn)
 		if err != nil {
 			return err
 		}
-		for i := range spent {
-			micros[i] = append(micros[i], float64(spent[i].PerRequest().Nanoseconds())/1000)
+		for _, spent := range turns {
+			for i := range spent {
+				micros[i] = append(micros[i], float64(spent[i].PerRequest().Nanoseconds())/1000)
+			}
+			dearer = append(dearer, float64(spent[0].PerRequest())/float64(spent[1].PerRequest()))
+			fewer = append(fewer, 100*(1-spent[0].Rate()/spent[1].Rate()))
 		}
-		dearer = append(dearer, float64(spent[0].PerRequest())/float64(spent[1].PerRequest()))
-		fewer = append(fewer, 100*(1-spent[0].Rate()/spent[1].Rate()))
 	}
-	fmt.Fprintf(out, "Processor time of a cached read, median of rounds (range): %s µs with the log in files, %s µs without a log, %s times.\n",
-		spread(micros[0], "%.1f"), spread(micros[1], "%.1f"), spread(dearer, "%.3f"))
-	fmt.Fprintf(out, "The log takes %s %% of the throughput.\n", spread(fewer, "%.1f"))
+	fmt.Fprintf(out, "Processor time of a cached read, median of %d turns ± its standard error: %s µs with the log in files, %s µs without a log, %s times.\n",
+		len(fewer), median(micros[0], "%.1f"), median(micros[1], "%.1f"), median(dearer, "%.3f"))
+	fmt.Fprintf(out, "The log takes %s %% of the throughput.\n", median(fewer, "%.1f"))
 	return nil
 }
 
-// round starts both anew and measures them by turns.
-func (m *readMeasurement) round(turn time.Duration) (spent [2]rig.Cost, err error) {
+// round starts both anew and measures them by turns, a moment each.
+func (m *readMeasurement) round(turn time.Duration) (turns [changes][2]rig.Cost, err error) {
 	for _, g := range m.gateways {
 		g.Stop()
 		if err := g.Launch(); err != nil {
-			return spent, err
+			return turns, err
 		}
 	}
-	for range changes {
+	for n := range turns {
 		if err := rig.TouchMemory(); err != nil {
-			return spent, err
+			return turns, err
 		}
-		for i := range spent {
-			cost, err := m.load(i, turn/changes)
-			if err != nil {
-				return spent, err
+		for i := range turns[n] {
+			i := (i + n) % len(m.gateways) // each is as often the first
+			if turns[n][i], err = m.load(i, turn/changes); err != nil {
+				return turns, err
 			}
-			spent[i].Add(cost)
 		}
 	}
-	return spent, nil
+	return turns, nil
 }
 
-// spread prints a median and its range.
-func spread(values []float64, format string) string {
+// median prints that of values and its standard error, which is 1.25 times that of the mean where they are spread normally; the
+// spread is told from their quartiles, as some turns are far off on a shared machine.
+func median(values []float64, format string) string {
 	values = slices.Sorted(slices.Values(values))
-	return fmt.Sprintf(format+" ("+format+" to "+format+")", values[len(values)/2], values[0], values[len(values)-1])
+	n := len(values)
+	deviation := (values[n*3/4] - values[n/4]) / 1.35
+	return fmt.Sprintf(format+" ± "+format, values[n/2], 1.25*deviation/math.Sqrt(float64(n)))
 }
 
 // accounted is how pprof tells the share of the samples that it was asked for.
