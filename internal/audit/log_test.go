@@ -203,16 +203,21 @@ func TestAHangingDiskDoesNotHoldUpACallerThatLeaves(t *testing.T) {
 	})
 }
 
+// breakable is a log's configuration whose disk fails while broken is set.
+func breakable(dir string) (c audit.Config, broken *atomic.Bool) {
+	broken = new(atomic.Bool)
+	return audit.WithSync(files(dir), func(*os.File) error {
+		if broken.Load() {
+			return errors.New("input/output error")
+		}
+		return nil
+	}), broken
+}
+
 func TestReadsAreRefusedOnceTheBufferFills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
-		var broken atomic.Bool
-		c := audit.WithSync(files(dir), func(*os.File) error {
-			if broken.Load() {
-				return errors.New("input/output error")
-			}
-			return nil
-		})
+		c, broken := breakable(dir)
 		c.BufferRecords = 8
 		l := open(t, c)
 		broken.Store(true)
@@ -279,13 +284,7 @@ func TestAReadIsTimedByWhoKnowsWhenItEnded(t *testing.T) {
 // Lines of the same call share memory, and count in full all the same: the next ones may share nothing.
 func TestTheBufferIsBoundedInBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var broken atomic.Bool
-		c := audit.WithSync(files(t.TempDir()), func(*os.File) error {
-			if broken.Load() {
-				return errors.New("input/output error")
-			}
-			return nil
-		})
+		c, broken := breakable(t.TempDir())
 		c.BufferBytes, c.BufferRecords = 2*audit.MaxLine, 1<<20
 		l := open(t, c)
 		r := read()
