@@ -8,6 +8,16 @@ func (c *Cache) Settle() { c.memory.level.CleanUp() }
 // Weight is what an entry counts in memory.
 func (e *Entry) Weight() int { return e.weight() }
 
+// Waiting counts the requests that wait for fetches under way.
+func Waiting(c *Cache) (n int) {
+	c.flights.mu.Lock()
+	defer c.flights.mu.Unlock()
+	for _, f := range c.flights.byKey {
+		n += f.waiting
+	}
+	return n
+}
+
 // AbandonLease takes the lease to fetch a key as a replica does that is killed then.
 func AbandonLease(ctx context.Context, c *Cache, key Key, rule Rule) {
 	marks := c.fence.marks(key, rule.Scopes)

@@ -58,17 +58,25 @@ func TestWhoAsksForANewAnswerGetsNoneOutOfRedis(t *testing.T) {
 	c := newCluster(t, cache.Config{})
 	a, b := c.untrusting(answers("Cache-Control: max-age=60")), c.untrusting(answers("Cache-Control: max-age=60", "X-From: b"))
 	c.trusting(a, b)
-	a.get()
-	c.kept(1)
-	c.server.Client().ClientPause(t.Context(), 100*time.Millisecond) // long enough for two to meet, too short for a time-out
-	first := make(chan served)
-	go func() { first <- b.get() }()
-	within(t, 5*time.Second, "the first asks Redis", func() bool { return b.cache.Stats().Flights == 1 })
-	if s := b.get("Cache-Control: no-cache"); s.Header().Get("X-From") != "b" {
-		t.Errorf("who asks for a new answer is served %q, %s", s.Body, s.cacheStatus())
+	open := a.gate()
+	ask := func(w *world, lines ...string) chan served {
+		answered := make(chan served, 1)
+		go func() { answered <- w.get(lines...) }()
+		return answered
 	}
-	if s := <-first; s.Header().Get("X-From") != "" {
-		t.Errorf("who does not is served %s", s.cacheStatus())
+	filled := ask(a)
+	within(t, 5*time.Second, "a fetches", func() bool { return len(c.keys("lease")) == 1 })
+	plain := ask(b)
+	within(t, 5*time.Second, "b waits for what a fetches", func() bool { return cache.Waiting(b.cache) == 1 })
+	renewed := ask(b, "Cache-Control: no-cache")
+	within(t, 5*time.Second, "and so does who asks for a new answer", func() bool { return cache.Waiting(b.cache) == 2 })
+	open()
+	<-filled
+	if s := <-plain; s.Header().Get("X-From") != "" || s.Body.String() != "body 1" {
+		t.Errorf("who does not is served %q, %s", s.Body, s.cacheStatus())
+	}
+	if s := <-renewed; s.Header().Get("X-From") != "b" {
+		t.Errorf("who asks for a new answer is served %q, %s", s.Body, s.cacheStatus())
 	}
 	before, _ := b.cache.SharedStats()
 	b.get("Cache-Control: no-cache")
