@@ -12,23 +12,23 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"corp.example/gateway/bench/rig"
 )
 
-// changes is how often the two gateways change within a round, so that what else the machine does falls on both.
-const changes = 8
+// parts are those of a round. Memory is touched before each.
+const parts = 3
 
-// cachedRead measures what the log costs a cached read in two ways: against a gateway whose log takes no reads, started anew
-// with this one in every round, since where a program comes to lie in memory makes a percent or two; and as the share of the
-// samples of a CPU profile, which tells of what it consists.
+// cachedRead measures what the log costs a cached read in two ways: against a gateway whose log takes no reads, by turns of
+// milliseconds, both started anew in every round, since where a program comes to lie in memory makes a percent or two; and as
+// the share of the samples of a CPU profile, which tells of what it consists.
 func cachedRead(args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("read", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 9, "how often each is started and measured, in turn")
-	turn := flags.Duration("turn", 2*time.Second, "how long one measurement takes")
+	rounds := flags.Int("rounds", 20, "how often both are started and measured")
+	each := flags.Duration("each", 6*time.Second, "how long one round measures")
 	length := flags.Duration("profile", 30*time.Second, "how long the CPU profile takes: 10 s hold some 300 samples, 50 of them the log's")
 	parent := flags.String("dir", "", "a folder on the disk to measure; default: the system's for temporary files")
 	if err := flags.Parse(args); err != nil {
@@ -62,7 +62,7 @@ func cachedRead(args []string, out io.Writer) error {
 		if err := m.warmUp(); err != nil {
 			return err
 		}
-		if err := m.compare(*rounds, *turn, out); err != nil {
+		if err := m.compare(*rounds, *each, out); err != nil {
 			return err
 		}
 		return m.profile(*length, out)
@@ -128,57 +128,67 @@ func (m *readMeasurement) load(i int, length time.Duration) (rig.Cost, error) {
 }
 
 // compare prints what a read costs with the log and without, and how many a second there are.
-func (m *readMeasurement) compare(rounds int, turn time.Duration, out io.Writer) error {
+func (m *readMeasurement) compare(rounds int, each time.Duration, out io.Writer) error {
 	var micros [2][]float64
 	var dearer, fewer []float64
 	for range rounds {
-		turns, err := m.round(turn)
+		spent, err := m.round(each)
 		if err != nil {
 			return err
 		}
-		for _, spent := range turns {
-			for i := range spent {
-				micros[i] = append(micros[i], float64(spent[i].PerRequest().Nanoseconds())/1000)
-			}
-			dearer = append(dearer, float64(spent[0].PerRequest())/float64(spent[1].PerRequest()))
-			fewer = append(fewer, 100*(1-spent[0].Rate()/spent[1].Rate()))
+		for i := range spent {
+			micros[i] = append(micros[i], float64(spent[i].PerRequest().Nanoseconds())/1000)
 		}
+		dearer = append(dearer, float64(spent[0].PerRequest())/float64(spent[1].PerRequest()))
+		fewer = append(fewer, 100*(1-spent[0].Rate()/spent[1].Rate()))
 	}
-	fmt.Fprintf(out, "Processor time of a cached read, median of %d turns ± its standard error: %s µs with the log in files, %s µs without a log, %s times.\n",
-		len(fewer), median(micros[0], "%.1f"), median(micros[1], "%.1f"), median(dearer, "%.3f"))
-	fmt.Fprintf(out, "The log takes %s %% of the throughput.\n", median(fewer, "%.1f"))
+	fmt.Fprintf(out, "Processor time of a cached read, mean of %d rounds ± its standard error: %s µs with the log in files, %s µs without a log, %s times.\n",
+		rounds, mean(micros[0], "%.1f"), mean(micros[1], "%.1f"), mean(dearer, "%.3f"))
+	fmt.Fprintf(out, "The log takes %s %% of the throughput.\n", mean(fewer, "%.1f"))
 	return nil
 }
 
-// round starts both anew and measures them by turns, a moment each.
-func (m *readMeasurement) round(turn time.Duration) (turns [changes][2]rig.Cost, err error) {
+// round starts both anew and measures them by turns.
+func (m *readMeasurement) round(each time.Duration) (spent [2]rig.Cost, err error) {
+	var ending sync.WaitGroup
 	for _, g := range m.gateways {
-		g.Stop()
+		ending.Go(func() { g.Stop() })
+	}
+	ending.Wait()
+	served := make([]rig.Served, len(m.gateways))
+	for i, g := range m.gateways {
 		if err := g.Launch(); err != nil {
-			return turns, err
+			return spent, err
 		}
+		served[i] = rig.Served{Process: g.Process, Address: g.Address}
 	}
-	for n := range turns {
+	for range parts {
 		if err := rig.TouchMemory(); err != nil {
-			return turns, err
+			return spent, err
 		}
-		for i := range turns[n] {
-			i := (i + n) % len(m.gateways) // each is as often the first
-			if turns[n][i], err = m.load(i, turn/changes); err != nil {
-				return turns, err
-			}
+		costs, err := rig.Alternated(served, m.request, each/parts)
+		if err != nil {
+			return spent, err
+		}
+		for i, cost := range costs {
+			spent[i].Add(cost)
 		}
 	}
-	return turns, nil
+	return spent, nil
 }
 
-// median prints that of values and its standard error, which is 1.25 times that of the mean where they are spread normally; the
-// spread is told from their quartiles, as some turns are far off on a shared machine.
-func median(values []float64, format string) string {
-	values = slices.Sorted(slices.Values(values))
-	n := len(values)
-	deviation := (values[n*3/4] - values[n/4]) / 1.35
-	return fmt.Sprintf(format+" ± "+format, values[n/2], 1.25*deviation/math.Sqrt(float64(n)))
+// mean prints that of values and its standard error.
+func mean(values []float64, format string) string {
+	var sum, squares float64
+	for _, v := range values {
+		sum += v
+	}
+	n := float64(len(values))
+	mean := sum / n
+	for _, v := range values {
+		squares += (v - mean) * (v - mean)
+	}
+	return fmt.Sprintf(format+" ± "+format, mean, math.Sqrt(squares/(n-1)/n))
 }
 
 // accounted is how pprof tells the share of the samples that it was asked for.
