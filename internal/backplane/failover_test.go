@@ -79,7 +79,7 @@ func TestCommandsScriptsAndFeedsSurviveAFailOver(t *testing.T) {
 		within(t, 60*time.Second, "the feed says that it is deaf", func() bool { return !feed.Hearing() })
 		within(t, 60*time.Second, "the breaker opens", func() bool { return errors.Is(client.Get(t.Context(), "gateway:{t}:a").Err(), backplane.ErrAway) })
 		began := time.Now()
-		if err := client.Get(t.Context(), "gateway:{t}:a").Err(); err == nil || time.Since(began) > 100*time.Millisecond {
+		if err := client.Get(t.Context(), "gateway:{t}:a").Err(); err == nil || time.Since(began) > 400*time.Millisecond {
 			t.Errorf("while the server is lost a command took %s and returned %v", time.Since(began), err)
 		}
 		<-lost

@@ -34,7 +34,7 @@ func TestADeafReplicaDoesNotTrustItsMemory(t *testing.T) {
 	if s := a.get(); s.Body.String() != "2" || s.err != nil {
 		t.Errorf("deaf: %q %s %v", s.Body, s.cacheStatus(), s.err)
 	}
-	if took := time.Since(start); took > 300*time.Millisecond {
+	if took := time.Since(start); took > time.Second { // some milliseconds, and more on a busy machine
 		t.Errorf("the read took %s", took)
 	}
 	down.Store(true)
@@ -138,11 +138,10 @@ func TestFencePropertyAcrossReplicas(t *testing.T) {
 	run(time.Second)
 	c.server.Restart()
 	run(2 * time.Second)
+	// With hardly any hits the test would test nothing. A busy machine may take longer to have them.
+	within(t, 30*time.Second, "a twentieth of the reads are hits", func() bool { return hits.Load() >= reads.Load()/20 })
 	cancel()
 	group.Wait()
 	c.trusting(replicas...)
 	t.Logf("%d writes, %d reads, %d of them hits in memory or Redis", writes.Load(), reads.Load(), hits.Load())
-	if hits.Load() < reads.Load()/20 {
-		t.Error("hardly any hits: the test tests nothing")
-	}
 }
