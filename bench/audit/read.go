@@ -34,6 +34,9 @@ func cachedRead(args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if *rounds < 2 {
+		return fmt.Errorf("-rounds %d: at least 2, since the error is told from how they differ", *rounds)
+	}
 	return withFolder(*parent, func(dir string) error {
 		binaries, err := buildBoth(dir)
 		if err != nil {
@@ -155,18 +158,16 @@ func (m *readMeasurement) round(each time.Duration) (spent [2]rig.Cost, err erro
 		ending.Go(func() { g.Stop() })
 	}
 	ending.Wait()
-	served := make([]rig.Served, len(m.gateways))
-	for i, g := range m.gateways {
+	for _, g := range m.gateways {
 		if err := g.Launch(); err != nil {
 			return spent, err
 		}
-		served[i] = rig.Served{Process: g.Process, Address: g.Address}
 	}
 	for range parts {
 		if err := rig.TouchMemory(); err != nil {
 			return spent, err
 		}
-		costs, err := rig.Alternated(served, m.request, each/parts)
+		costs, err := rig.Alternated(m.gateways[:], m.request, each/parts)
 		if err != nil {
 			return spent, err
 		}
@@ -184,11 +185,11 @@ func mean(values []float64, format string) string {
 		sum += v
 	}
 	n := float64(len(values))
-	mean := sum / n
+	average := sum / n
 	for _, v := range values {
-		squares += (v - mean) * (v - mean)
+		squares += (v - average) * (v - average)
 	}
-	return fmt.Sprintf(format+" ± "+format, mean, math.Sqrt(squares/(n-1)/n))
+	return fmt.Sprintf(format+" ± "+format, average, math.Sqrt(squares/(n-1)/n))
 }
 
 // accounted is how pprof tells the share of the samples that it was asked for.

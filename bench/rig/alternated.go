@@ -3,68 +3,54 @@ package rig
 import (
 	"fmt"
 	"math/rand/v2"
-	"runtime"
+	"sync/atomic"
 	"time"
 )
 
-// Served is a server under load and where it listens.
-type Served struct {
-	*Process
-	Address string
-}
-
 const (
-	// turn is so short that what else the machine does falls on all servers alike: how fast it is changes within seconds.
+	// turn is so short that what else the machine does falls on all gateways alike: how fast it is changes within seconds.
 	turn = 20 * time.Millisecond
-	// resting is how long a server's processor time stands still when it has nothing to do any more.
+	// resting is how long a gateway's processor time stands still when it has nothing to do any more.
 	resting = 100 * time.Microsecond
 )
 
-// Alternated is Polled for several servers, which take turns on connections that stay. A server's turn ends, and its time, when it
+// Alternated is Polled for several gateways, which take turns on connections that stay. A gateway's turn ends, and its time, when it
 // has done all that its requests have left it to do; its processor time is all that it used, in the turns of the others too.
-func Alternated(servers []Served, request []byte, length time.Duration) ([]Cost, error) {
-	clients := make([][]*polledClient, len(servers))
-	for i, s := range servers {
-		for range Connections {
-			c, err := pollClient(s.Address)
-			if err != nil {
-				return nil, err
-			}
-			defer c.Close()
-			clients[i] = append(clients[i], c)
+func Alternated(gateways []*Gateway, request []byte, length time.Duration) ([]Cost, error) {
+	clients := make([]polledClients, len(gateways))
+	for i, g := range gateways {
+		var err error
+		if clients[i], err = pollClients(g.Address); err != nil {
+			return nil, err
 		}
+		defer clients[i].close()
 	}
-	if _, err := alternate(servers, clients, request, warmUp); err != nil {
+	if _, err := alternate(gateways, clients, request, warmUp); err != nil {
 		return nil, err
 	}
-	return alternate(servers, clients, request, length)
+	return alternate(gateways, clients, request, length)
 }
 
-func alternate(servers []Served, clients [][]*polledClient, request []byte, length time.Duration) ([]Cost, error) {
-	costs := make([]Cost, len(servers))
-	for i, s := range servers {
-		used, err := s.CPU()
+func alternate(gateways []*Gateway, clients []polledClients, request []byte, length time.Duration) ([]Cost, error) {
+	costs := make([]Cost, len(gateways))
+	for i, g := range gateways {
+		used, err := g.CPU()
 		if err != nil {
 			return nil, err
 		}
 		costs[i].CPU = -used
 	}
 	for end := time.Now().Add(length); time.Now().Before(end); {
-		for _, i := range rand.Perm(len(servers)) { // what one has left to the kernel falls on each of the others
-			began := time.Now()
-			answered, err := pollUntil(began.Add(turn), clients[i], request)
-			if err == nil {
-				err = servers[i].awaitRest()
-			}
+		for _, i := range rand.Perm(len(gateways)) { // what one has left to the kernel falls on each of the others
+			cost, err := gateways[i].takeTurn(clients[i], request)
 			if err != nil {
-				return nil, fmt.Errorf("load on %s: %w", servers[i].Address, err)
+				return nil, fmt.Errorf("load on %s: %w", gateways[i].Address, err)
 			}
-			costs[i].Requests += answered
-			costs[i].Elapsed += time.Since(began) - resting
+			costs[i].Add(cost)
 		}
 	}
-	for i, s := range servers {
-		used, err := s.CPU()
+	for i, g := range gateways {
+		used, err := g.CPU()
 		if err != nil {
 			return nil, err
 		}
@@ -73,27 +59,17 @@ func alternate(servers []Served, clients [][]*polledClient, request []byte, leng
 	return costs, nil
 }
 
-// pollUntil sends requests until then, and returns when all are answered.
-func pollUntil(then time.Time, clients []*polledClient, request []byte) (answered int64, err error) {
-	for open := true; open; {
-		ending := time.Now().After(then)
-		open = !ending
-		for _, c := range clients {
-			if ending && !c.asked {
-				continue
-			}
-			came, err := c.turn(request, ending)
-			if err != nil {
-				return answered, err
-			}
-			if came {
-				answered++
-			}
-			open = open || c.asked
-		}
-		runtime.Gosched() // the neighbours are in this process
+// takeTurn is one gateway's. What it cost the processor is not told.
+func (g *Gateway) takeTurn(clients polledClients, request []byte) (Cost, error) {
+	var answered atomic.Int64
+	began := time.Now()
+	if err := clients.poll(request, nil, func() bool { return time.Since(began) > turn }, &answered); err != nil {
+		return Cost{}, err
 	}
-	return answered, nil
+	if err := g.awaitRest(); err != nil {
+		return Cost{}, err
+	}
+	return Cost{Requests: answered.Load(), Elapsed: time.Since(began) - resting, Body: clients[0].size}, nil
 }
 
 // awaitRest waits until the process has nothing to do.

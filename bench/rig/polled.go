@@ -19,53 +19,74 @@ import (
 // server leaves the load to sleep. Over a real network the interface does it. The same thread is the upstream of a server that
 // asks one; nil for a server that does not.
 func Polled(server *Process, address string, request []byte, upstream *PolledUpstream, length time.Duration) (Cost, error) {
-	clients := make([]*polledClient, Connections)
-	for i := range clients {
-		c, err := pollClient(address)
-		if err != nil {
-			return Cost{}, err
-		}
-		defer c.Close()
-		clients[i] = c
+	clients, err := pollClients(address)
+	if err != nil {
+		return Cost{}, err
 	}
+	defer clients.close()
 	var (
 		answered atomic.Int64
-		body     int64
 		stop     atomic.Bool
 		ended    = make(chan error, 1)
 	)
 	go func() {
 		runtime.LockOSThread()
-		var fault error
-		for open := len(clients); fault == nil && open > 0; {
-			ending := stop.Load() // whoever has asked still gets its answer: a client that leaves is another measurement
-			for _, c := range clients {
-				var came bool
-				if came, fault = c.turn(request, ending); fault != nil {
-					break
-				}
-				if came {
-					body = c.size
-					answered.Add(1)
-				}
-				if came && ending {
-					open--
-				}
-			}
-			if upstream != nil && fault == nil {
-				fault = upstream.serve()
-			}
-			runtime.Gosched() // who measures is to be woken
-		}
-		ended <- fault
+		ended <- clients.poll(request, upstream, stop.Load, &answered)
 	}()
 	cost, err := during(server, &answered, length)
 	stop.Store(true)
 	if err := cmp.Or(<-ended, err); err != nil {
 		return Cost{}, fmt.Errorf("load on %s: %w", address, err)
 	}
-	cost.Body = body
+	cost.Body = clients[0].size
 	return cost, nil
+}
+
+// polledClients are the connections of one thread to one server.
+type polledClients []*polledClient
+
+func pollClients(address string) (clients polledClients, err error) {
+	for range Connections {
+		c, err := pollClient(address)
+		if err != nil {
+			clients.close()
+			return nil, err
+		}
+		clients = append(clients, c)
+	}
+	return clients, nil
+}
+
+func (clients polledClients) close() {
+	for _, c := range clients {
+		c.Close()
+	}
+}
+
+// poll sends requests on all connections until it is ending, and returns when all are answered: a client that leaves is another
+// measurement.
+func (clients polledClients) poll(request []byte, upstream *PolledUpstream, ending func() bool, answered *atomic.Int64) error {
+	for open := true; open; {
+		ending := ending()
+		open = !ending
+		for _, c := range clients {
+			came, err := c.turn(request, ending)
+			if err != nil {
+				return err
+			}
+			if came {
+				answered.Add(1)
+			}
+			open = open || c.asked
+		}
+		if upstream != nil {
+			if err := upstream.serve(); err != nil {
+				return err
+			}
+		}
+		runtime.Gosched() // who measures is to be woken
+	}
+	return nil
 }
 
 // polledClient is one connection, whose descriptor is read and written past Go's own poller.
