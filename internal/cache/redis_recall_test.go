@@ -122,14 +122,14 @@ func TestAReadWaitsForRedisABoundedTime(t *testing.T) {
 	defer c.server.Resume()
 	start := time.Now()
 	s := a.get("Cache-Control: only-if-cached")
-	if took := time.Since(start); s.result.Status != cache.NotCached || took > time.Second { // 200 ms, and some on a busy machine
+	if took := time.Since(start); s.result.Status != cache.NotCached || took > 500*time.Millisecond {
 		t.Errorf("%s after %s", s.cacheStatus(), took)
 	}
 	within(t, 2*time.Second, "it knows that Redis is away", func() bool { s, _ := a.cache.SharedStats(); return !s.Trusted })
 	for _, directive := range []string{"only-if-cached", ""} {
-		before, _ := a.cache.SharedStats()
+		before := a.unanswered()
 		a.get("Cache-Control: " + directive)
-		if after, _ := a.cache.SharedStats(); after.Failed != before.Failed {
+		if a.unanswered() != before {
 			t.Errorf("then %q still waits for it", directive)
 		}
 	}

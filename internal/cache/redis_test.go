@@ -73,6 +73,12 @@ func (c *cluster) trusting(replicas ...*world) {
 	}
 }
 
+// unanswered counts how often a read or a store has waited for Redis in vain.
+func (w *world) unanswered() uint64 {
+	s, _ := w.cache.SharedStats()
+	return s.Failed
+}
+
 // aged makes Redis look as if it had been running for a minute: in its first seconds it cannot know all replicas, and
 // writes wait longer.
 func (c *cluster) aged() {
